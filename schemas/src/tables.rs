@@ -1,0 +1,117 @@
+//! The lake's tables: names, partition columns and visible field lists. No other crate spells a column.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+pub mod events;
+pub mod rejected_events;
+pub mod sessions;
+pub mod visitors;
+
+/// The account that owns the row; first partition column of every table.
+pub const ACCOUNT_ID: &str = "account_id";
+/// `live` or `test`; second partition column of every table.
+pub const ENVIRONMENT: &str = "environment";
+
+/// A Delta table of the lake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// One row per accepted event.
+    Events,
+    /// One row per refused event.
+    RejectedEvents,
+    /// One row per session.
+    Sessions,
+    /// One row per visitor.
+    Visitors,
+}
+
+impl Table {
+    /// Every table.
+    pub const ALL: [Table; 4] = [Table::Events, Table::RejectedEvents, Table::Sessions, Table::Visitors];
+
+    /// The table's name, which is also its folder under the lake's root.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Table::Events => "events",
+            Table::RejectedEvents => "rejected_events",
+            Table::Sessions => "sessions",
+            Table::Visitors => "visitors",
+        }
+    }
+
+    /// Account, environment and the table's date column, in the order of the folders.
+    pub const fn partition_columns(self) -> [&'static str; 3] {
+        let date = match self {
+            Table::Events => events::EVENT_DATE,
+            Table::RejectedEvents => rejected_events::RECEIVED_DATE,
+            Table::Sessions => sessions::SESSION_DATE,
+            Table::Visitors => visitors::FIRST_SEEN_DATE,
+        };
+        [ACCOUNT_ID, ENVIRONMENT, date]
+    }
+
+    /// The columns inside the data files, without the partition columns.
+    pub fn file_schema(self) -> SchemaRef {
+        Arc::new(Schema::new(match self {
+            Table::Events => events::fields(),
+            Table::RejectedEvents => rejected_events::fields(),
+            Table::Sessions => sessions::fields(),
+            Table::Visitors => visitors::fields(),
+        }))
+    }
+
+    /// Partition columns first, then the columns of the files.
+    pub fn schema(self) -> SchemaRef {
+        let [account, environment, date] = self.partition_columns();
+        let mut fields = vec![text(account), text(environment), Field::new(date, DataType::Date32, true)];
+        fields.extend(self.file_schema().fields().iter().map(|field| field.as_ref().clone()));
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The column whose range the statistics of each file give, for pruning by time.
+    pub const fn time_column(self) -> &'static str {
+        match self {
+            Table::Events => events::OCCURRED_AT,
+            Table::RejectedEvents => rejected_events::RECEIVED_AT,
+            Table::Sessions => sessions::STARTED_AT,
+            Table::Visitors => visitors::FIRST_SEEN_AT,
+        }
+    }
+}
+
+/// An instant, UTC, microseconds.
+pub fn instant_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// Money: 18 digits, 4 of them after the point.
+pub const fn money_type() -> DataType {
+    DataType::Decimal128(MONEY_PRECISION, MONEY_SCALE)
+}
+
+/// Digits of an amount of money.
+pub const MONEY_PRECISION: u8 = 18;
+/// Digits of an amount of money after the point.
+pub const MONEY_SCALE: i8 = 4;
+
+fn text(name: &str) -> Field {
+    Field::new(name, DataType::Utf8, true)
+}
+
+fn instant(name: &str) -> Field {
+    Field::new(name, instant_type(), true)
+}
+
+fn count(name: &str) -> Field {
+    Field::new(name, DataType::Int64, true)
+}
+
+fn flag(name: &str) -> Field {
+    Field::new(name, DataType::Boolean, true)
+}
+
+fn money(name: &str) -> Field {
+    Field::new(name, money_type(), true)
+}
