@@ -1,1 +1,35 @@
-//! (in progress)
+//! The HTTP API: receiving events, answering reports, and saying how the installation is.
+//!
+//! Handlers contain no decisions: they know who asks, hand the question on, and write the answer down. One route is
+//! one file under `routes`; every error becomes HTTP in `error`; everything that goes around a request is in
+//! `observe`.
+
+mod auth;
+mod body;
+mod error;
+mod format;
+mod http_metrics;
+mod intake;
+mod observe;
+mod peer;
+mod report;
+mod request_id;
+mod routes;
+mod serve;
+mod state;
+
+#[cfg(test)]
+mod test_support;
+
+pub use auth::{Caller, KeyCache, Unauthenticated};
+pub use error::{ApiError, Problem, ProblemDetails, ProblemItem};
+pub use format::{Format, FormatError};
+pub use http_metrics::HttpMetrics;
+pub use peer::Peer;
+pub use request_id::RequestId;
+pub use routes::router;
+pub use serve::serve;
+pub use state::{AppState, Services};
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,1 +1,56 @@
-fn main() {}
+//! The binary `touchline`: reads the command line, the environment and the configuration, puts the other crates
+//! together, and does nothing else.
+
+mod app;
+mod args;
+mod checks;
+mod commands;
+mod demo;
+mod environment;
+mod import_files;
+mod logging;
+mod output;
+mod settings;
+mod shutdown;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use touchline_schemas::SystemClock;
+
+use args::Args;
+use commands::{Context, Outcome};
+use environment::Environment;
+use output::Output;
+
+/// A mistake in the command line, the environment or the configuration.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let Args { global, command } = Args::parse();
+    let environment = Environment::read();
+    let output = Output::new(global.json);
+    if let Err(error) = logging::start(&global, &environment, command.default_log_filter()) {
+        return report(&output, &error.into());
+    }
+    let context = Context { global, environment, output, clock: Arc::new(SystemClock) };
+    let ended = runtime().and_then(|runtime| runtime.block_on(commands::run(command, &context)));
+    match ended {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Err(error) => report(&context.output, &error),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn report(output: &Output, error: &anyhow::Error) -> ExitCode {
+    output.error(error);
+    let is_usage = error.chain().any(|cause| {
+        cause.is::<settings::SettingsError>() || cause.is::<logging::LoggingError>() || cause.is::<commands::Usage>()
+    });
+    if is_usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+}

@@ -1,1 +1,17 @@
-//! (in progress)
+//! Scheduled work: which job runs when, in which process, and what came of it. No metric is defined here; a job is
+//! thin, and calls what defines it.
+
+mod derived;
+pub mod job;
+pub mod lease;
+pub mod ledger;
+pub mod runner;
+pub mod schedule;
+pub mod sessions;
+pub mod visitors;
+
+pub use job::{Job, JobContext, JobError, JobReport, RunRequest};
+pub use runner::{RunError, Runner, RunnerError};
+pub use schedule::{Schedule, ScheduleError};
+pub use sessions::SessionsJob;
+pub use visitors::VisitorsJob;

@@ -1,1 +1,16 @@
-//! (in progress)
+//! The analytics: reading the lake with DataFusion, transforms (one file each) and reports (one file each).
+//!
+//! No HTTP and no clock: what depends on the time takes it as an argument. Every read names its tenant, and only that
+//! tenant's files are ever given to a plan.
+
+pub mod channels;
+pub mod engine;
+pub mod error;
+pub mod reports;
+pub mod scan;
+pub mod sessions;
+pub mod visitors;
+
+pub use engine::{QueryEngine, QueryOptions};
+pub use error::PipelineError;
+pub use reports::{Answer, AnswerMeta};

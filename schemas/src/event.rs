@@ -195,6 +195,36 @@ pub const PAGE_VIEW: &str = "page_view";
 pub const SESSION_START: &str = "$session_start";
 /// Two ids belong to one person.
 pub const IDENTIFY: &str = "$identify";
+/// Event types beginning with `$` that clients and Touchline itself may write.
+pub const RESERVED_EVENT_TYPES: [&str; 21] = [
+    SESSION_START,
+    IDENTIFY,
+    "$alias",
+    "$group",
+    "$message_sent",
+    "$message_delivered",
+    "$message_viewed",
+    "$message_clicked",
+    "$message_dismissed",
+    "$message_submitted",
+    "$message_bounced",
+    "$message_failed",
+    "$message_suppressed",
+    "$message_unsubscribed",
+    "$message_complained",
+    "$decision",
+    "$sequence_entered",
+    "$sequence_step_due",
+    "$sequence_step_done",
+    "$sequence_branch",
+    "$sequence_exited",
+];
+
+/// Whether a type that begins with `$` is one of ours.
+pub fn is_known_reserved_type(event_type: &str) -> bool {
+    RESERVED_EVENT_TYPES.contains(&event_type)
+}
+
 /// The prefix of event types that are reserved for Touchline.
 pub const RESERVED_PREFIX: char = '$';
 

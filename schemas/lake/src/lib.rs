@@ -1,1 +1,17 @@
-//! (in progress)
+//! The lake's mechanism: opening Delta tables, listing their files, writing Parquet and committing, exactly once.
+//!
+//! It knows nothing of what the tables mean (that is `schemas`), who may write them (`ingest` writes raw tables, `jobs`
+//! derived ones) or how they are queried (`pipeline`).
+
+mod commit;
+mod durable;
+mod error;
+mod files;
+mod open;
+mod parquet_file;
+
+pub use commit::{Commit, CommitInfo, Txn};
+pub use error::LakeError;
+pub use files::{DataFile, Snapshot};
+pub use open::{Lake, LakeOptions, LakeTable};
+pub use parquet_file::{NewFile, writer_properties};

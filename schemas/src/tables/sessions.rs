@@ -61,6 +61,15 @@ pub const EXIT_AT: &str = "exit_at";
 /// Id of the last page view (merge state).
 pub const EXIT_EVENT_ID: &str = "exit_event_id";
 
+/// Time of the first event that carried a user id (merge state).
+pub const USER_AT: &str = "user_at";
+/// Id of that event (merge state).
+pub const USER_EVENT_ID: &str = "user_event_id";
+/// Time of the first event that carried the client's session id (merge state).
+pub const CLIENT_SESSION_AT: &str = "client_session_at";
+/// Id of that event (merge state).
+pub const CLIENT_SESSION_EVENT_ID: &str = "client_session_event_id";
+
 /// The five campaign parameters and the click ids: taken together from the first event that carries any.
 pub const UTM_FIELDS: [TextField; 13] = [
     TextField::UtmSource,
@@ -122,6 +131,10 @@ pub fn fields() -> Vec<Field> {
         text(ENTRY_EVENT_ID),
         instant(EXIT_AT),
         text(EXIT_EVENT_ID),
+        instant(USER_AT),
+        text(USER_EVENT_ID),
+        instant(CLIENT_SESSION_AT),
+        text(CLIENT_SESSION_EVENT_ID),
     ]);
     fields
 }

@@ -18,16 +18,8 @@ pub const FIRST_SEEN_AT: &str = "first_seen_at";
 pub const TOUCHES: [&str; 4] = ["first_touch", "first_utm_touch", "last_touch", "last_non_direct_touch"];
 
 /// What is kept of each touch.
-pub const TOUCH_COLUMNS: [&str; 8] = [
-    "channel",
-    "utm_source",
-    "utm_medium",
-    "utm_campaign",
-    "utm_content",
-    "utm_term",
-    "referrer",
-    "landing_page",
-];
+pub const TOUCH_COLUMNS: [&str; 8] =
+    ["channel", "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term", "referrer", "landing_page"];
 
 /// The columns of the data files.
 pub fn fields() -> Vec<Field> {

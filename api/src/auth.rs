@@ -1,0 +1,137 @@
+//! Who calls: `Authorization: Bearer …`, checked before a body is read.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::{HeaderMap, header, request};
+use touchline_schemas::Tenant;
+use touchline_schemas::control::{AuthFailure, AuthenticatedKey, KeyKind, Scope};
+
+use crate::AppState;
+use crate::error::ApiError;
+
+mod cache;
+
+pub use cache::KeyCache;
+
+/// Why a caller is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthenticated {
+    /// There is no `Authorization`.
+    #[error("the header `Authorization` is missing; send `Authorization: Bearer <key>`")]
+    MissingHeader,
+    /// There is one that is not of the form we take.
+    #[error("the header `Authorization` must have the form `Bearer <key>`")]
+    MalformedHeader,
+    /// No such key.
+    #[error("the key is invalid or has expired")]
+    InvalidKey,
+    /// The key was revoked.
+    #[error("the key was revoked")]
+    RevokedKey,
+    /// The key is good, its account is suspended.
+    #[error("the account is suspended")]
+    SuspendedAccount,
+}
+
+impl Unauthenticated {
+    /// The word for programs.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::MissingHeader => "missing_authorization",
+            Self::MalformedHeader => "malformed_authorization",
+            Self::InvalidKey => "invalid_key",
+            Self::RevokedKey => "revoked_key",
+            Self::SuspendedAccount => "suspended_account",
+        }
+    }
+}
+
+impl From<AuthFailure> for Unauthenticated {
+    fn from(failure: AuthFailure) -> Self {
+        match failure {
+            AuthFailure::MalformedKey | AuthFailure::UnknownKey => Self::InvalidKey,
+            AuthFailure::RevokedKey => Self::RevokedKey,
+            AuthFailure::SuspendedAccount => Self::SuspendedAccount,
+        }
+    }
+}
+
+/// A caller whose key was checked. As an argument of a handler it is the check.
+#[derive(Debug, Clone)]
+pub struct Caller(Arc<AuthenticatedKey>);
+
+impl Caller {
+    /// Whose rows the caller may see and write.
+    pub fn tenant(&self) -> Tenant {
+        self.0.tenant
+    }
+
+    /// The key and its account.
+    pub fn key(&self) -> &AuthenticatedKey {
+        &self.0
+    }
+
+    /// Whether the key may be known to anybody, and therefore may only send.
+    pub fn is_publishable(&self) -> bool {
+        match self.0.kind {
+            KeyKind::Publishable => true,
+            KeyKind::Secret => false,
+        }
+    }
+
+    /// Refuses a caller whose key lacks `scope`.
+    pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
+        if self.0.scopes.allows(scope) { Ok(()) } else { Err(ApiError::MissingScope(scope)) }
+    }
+}
+
+impl FromRequestParts<AppState> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut request::Parts, state: &AppState) -> Result<Self, ApiError> {
+        let presented = bearer(&parts.headers)?;
+        let key = state.keys.authenticate(&state.control, state.clock.now(), presented).await?;
+        Ok(Self(key?))
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Unauthenticated> {
+    let value = headers.get(header::AUTHORIZATION).ok_or(Unauthenticated::MissingHeader)?;
+    let text = value.to_str().map_err(|_| Unauthenticated::MalformedHeader)?;
+    let (scheme, key) = text.split_once(' ').ok_or(Unauthenticated::MalformedHeader)?;
+    let key = key.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || key.is_empty() || key.contains(char::is_whitespace) {
+        return Err(Unauthenticated::MalformedHeader);
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn one_form_of_the_header_is_taken() {
+        for (value, expected) in [
+            (None, Err(Unauthenticated::MissingHeader)),
+            (Some("Bearer sk_live_1"), Ok("sk_live_1")),
+            (Some("bearer sk_live_1"), Ok("sk_live_1")),
+            (Some("BEARER   sk_live_1 "), Ok("sk_live_1")),
+            (Some("Bearer"), Err(Unauthenticated::MalformedHeader)),
+            (Some("Bearer "), Err(Unauthenticated::MalformedHeader)),
+            (Some("Bearer a b"), Err(Unauthenticated::MalformedHeader)),
+            (Some("sk_live_1"), Err(Unauthenticated::MalformedHeader)),
+            (Some("Basic c2s6"), Err(Unauthenticated::MalformedHeader)),
+            (Some(""), Err(Unauthenticated::MalformedHeader)),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            assert_eq!(bearer(&headers), expected, "{value:?}");
+        }
+    }
+}

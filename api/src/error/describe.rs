@@ -1,0 +1,80 @@
+//! The refusals that routes have in common, for the description of the API.
+
+use std::collections::BTreeMap;
+
+use utoipa::IntoResponses;
+use utoipa::openapi::response::Response;
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+
+use super::problem::PROBLEM_JSON;
+
+/// Name of the error body among the description's components.
+const PROBLEM_SCHEMA: &str = "ProblemDetails";
+
+const BAD_BODY: (u16, &str) = (400, "The body is not JSON, not of this form, or broken off");
+const BAD_PARAMETER: (u16, &str) = (400, "A parameter is unknown, repeated or wrong; `errors` names each");
+const UNAUTHENTICATED: (u16, &str) =
+    (401, "The key is missing, malformed, unknown or revoked, or its account suspended");
+const MISSING_SCOPE: (u16, &str) = (403, "The key lacks the scope");
+const NOT_ACCEPTABLE: (u16, &str) = (406, "None of the accepted formats is available");
+const BODY_TIMEOUT: (u16, &str) = (408, "The body did not arrive in time");
+const TOO_LARGE: (u16, &str) = (413, "The body is too large, before or after decompression, or holds too many events");
+const UNSUPPORTED: (u16, &str) = (415, "The media type or the content encoding is not understood");
+const REFUSED: (u16, &str) = (422, "A field is missing or wrong; `errors` points at each");
+const UNAVAILABLE: (u16, &str) = (503, "Not possible now; `Retry-After` says when to try again");
+
+/// Refusals of routes that take a batch.
+pub struct BatchProblems;
+
+/// Refusals of routes that take one thing.
+pub struct IntakeProblems;
+
+/// Refusals of reports.
+pub struct ReportProblems;
+
+/// Refusals of routes that take any key.
+pub struct KeyProblems;
+
+/// Refusals of routes that say whether something works.
+pub struct HealthProblems;
+
+impl IntoResponses for BatchProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[BAD_BODY, UNAUTHENTICATED, MISSING_SCOPE, BODY_TIMEOUT, TOO_LARGE, UNSUPPORTED, UNAVAILABLE])
+    }
+}
+
+impl IntoResponses for IntakeProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = BatchProblems::responses();
+        responses.extend(problems(&[REFUSED]));
+        responses
+    }
+}
+
+impl IntoResponses for ReportProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[BAD_PARAMETER, UNAUTHENTICATED, MISSING_SCOPE, NOT_ACCEPTABLE, UNAVAILABLE])
+    }
+}
+
+impl IntoResponses for KeyProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[UNAUTHENTICATED, UNAVAILABLE])
+    }
+}
+
+impl IntoResponses for HealthProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[UNAVAILABLE])
+    }
+}
+
+fn problems(kinds: &[(u16, &str)]) -> BTreeMap<String, RefOr<Response>> {
+    let describe = |(status, description): &(u16, &str)| {
+        let content = Content::new(Some(Ref::from_schema_name(PROBLEM_SCHEMA)));
+        let response = ResponseBuilder::new().description(*description).content(PROBLEM_JSON, content).build();
+        (status.to_string(), RefOr::T(response))
+    };
+    kinds.iter().map(describe).collect()
+}

@@ -1,0 +1,227 @@
+//! From reason to status, code and words. What is said here is all that leaves the process.
+
+use axum::http::StatusCode;
+use touchline_ingest::body::BodyError;
+use touchline_ingest::receive::{FieldError, ReceiveError};
+use touchline_pipeline::PipelineError;
+
+use super::{ApiError, MAX_BODY_BYTES_KEY, Problem, ProblemItem};
+use crate::auth::Unauthenticated;
+
+/// Seconds after which to try again when the reason gives none.
+const RETRY_AFTER_S: u32 = 5;
+
+impl ApiError {
+    /// The problem as the caller is told of it. What the caller must not see goes to the log here.
+    pub fn into_problem(self) -> Problem {
+        let detail = self.to_string();
+        match self {
+            Self::Unauthenticated(reason) => unauthenticated(reason),
+            Self::MissingScope(_) => Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail),
+            Self::Query(errors) => {
+                let detail = errors.first().map_or(detail, |error| error.detail.clone());
+                Problem::new(StatusCode::BAD_REQUEST, "invalid_parameter", detail).with_errors(errors)
+            }
+            Self::NotFound => Problem::new(StatusCode::NOT_FOUND, "not_found", detail),
+            Self::MethodNotAllowed => Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail),
+            Self::NotAcceptable => Problem::new(
+                StatusCode::NOT_ACCEPTABLE,
+                "not_acceptable",
+                "reports come as application/json or text/csv; `format=json` and `format=csv` choose as well",
+            ),
+            Self::BodyTooLarge { limit_bytes } => body_too_large(limit_bytes),
+            Self::BodyTimeout { .. } => Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail),
+            Self::BodyBroken => Problem::new(StatusCode::BAD_REQUEST, "body_broken", detail),
+            Self::UnsupportedMediaType(_) => Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                format!("{detail}; send JSON as application/json"),
+            ),
+            Self::Encoding(reason) => encoding(reason),
+            Self::Receive(reason) => receive(reason),
+            Self::Refused { what, code, errors } => refused(what, code, errors),
+            Self::Report(reason) => report(reason),
+            Self::Format(reason) => internal(&reason),
+            Self::Control(reason) if reason.retryable() => {
+                tracing::error!(error = &reason as &dyn std::error::Error, "control database did not answer");
+                unavailable("control_unavailable", "the control database does not answer", RETRY_AFTER_S)
+            }
+            Self::Control(reason) => internal(&reason),
+            Self::Unavailable(reason) => unavailable("unavailable", reason, RETRY_AFTER_S),
+            Self::Internal(reason) => {
+                tracing::error!(reason, "request failed");
+                failed()
+            }
+        }
+    }
+}
+
+fn unauthenticated(reason: Unauthenticated) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, reason.code(), reason.to_string())
+}
+
+fn body_too_large(limit_bytes: usize) -> Problem {
+    let detail = format!(
+        "the body may have at most {limit_bytes} bytes once decompressed; the operator sets `{MAX_BODY_BYTES_KEY}`"
+    );
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+}
+
+fn encoding(reason: BodyError) -> Problem {
+    let detail = reason.to_string();
+    match reason {
+        BodyError::UnsupportedEncoding(_) => {
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", detail)
+        }
+        BodyError::TooLarge { limit_bytes } => body_too_large(limit_bytes),
+        BodyError::Corrupt { .. } => Problem::new(StatusCode::BAD_REQUEST, "corrupt_body", detail),
+    }
+}
+
+fn receive(reason: ReceiveError) -> Problem {
+    // `Debug` has what `Display` keeps from clients.
+    let kept = format!("{reason:?}");
+    let bad = |code, pointer: String, detail: String| {
+        Problem::new(StatusCode::BAD_REQUEST, code, detail.clone())
+            .with_errors(vec![ProblemItem::pointer(pointer, code, detail)])
+    };
+    match reason {
+        ReceiveError::InvalidJson { detail } => {
+            Problem::new(StatusCode::BAD_REQUEST, "invalid_json", format!("the body is not valid JSON: {detail}"))
+        }
+        ReceiveError::MissingField { pointer, detail } => bad("missing_field", pointer, detail),
+        ReceiveError::WrongType { pointer, detail } => bad("wrong_type", pointer, detail),
+        ReceiveError::TooManyEvents { limit, sent } => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_many_events",
+            format!(
+                "a request may hold at most {limit} events, this one holds {sent}; send several requests \
+                 (the operator sets `ingest.max_events_per_request`)"
+            ),
+        ),
+        ReceiveError::LogFull { retry_after_s, .. } => {
+            tracing::error!(reason = kept, "request turned away");
+            unavailable(
+                "log_full",
+                "too many events wait to be written; nothing of this request was kept",
+                retry_after_s,
+            )
+        }
+        ReceiveError::LogUnavailable { retry_after_s, .. } => {
+            tracing::error!(reason = kept, "request turned away");
+            unavailable("log_unavailable", "events cannot be kept safely now; nothing was acknowledged", retry_after_s)
+        }
+    }
+}
+
+fn refused(what: &str, code: &'static str, errors: Vec<FieldError>) -> Problem {
+    let detail = match errors.first() {
+        Some(first) => format!("the {what} was refused: {}", first.detail),
+        None => format!("the {what} was refused"),
+    };
+    let errors = errors.into_iter().map(|error| ProblemItem::pointer(error.pointer, error.code, error.detail));
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail).with_errors(errors.collect())
+}
+
+fn report(reason: PipelineError) -> Problem {
+    match reason {
+        PipelineError::BadParameter { name, detail } => {
+            let item = ProblemItem::parameter(name, "invalid_value", format!("`{name}`: {detail}"));
+            Problem::new(StatusCode::BAD_REQUEST, "invalid_parameter", item.detail.clone()).with_errors(vec![item])
+        }
+        PipelineError::Lake(..) | PipelineError::Engine(..) if reason.is_retryable() => {
+            tracing::error!(error = &reason as &dyn std::error::Error, "report cannot be computed now");
+            unavailable("report_unavailable", "the report cannot be computed now", RETRY_AFTER_S)
+        }
+        PipelineError::Lake(..) | PipelineError::Engine(..) => internal(&reason),
+    }
+}
+
+fn internal(reason: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::error!(error = reason, "request failed");
+    failed()
+}
+
+fn failed() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "something went wrong on our side; the log has the details under this request's id",
+    )
+}
+
+fn unavailable(code: &'static str, detail: &'static str, retry_after_s: u32) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).with_retry_after_s(retry_after_s)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header;
+    use axum::response::IntoResponse;
+
+    use touchline_schemas::control::Scope;
+
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_status_and_word() {
+        let field = || FieldError { pointer: "/session/url".into(), code: "required", detail: "url is missing".into() };
+        let text = String::from;
+        let cases: Vec<(ApiError, u16, &str, usize)> = vec![
+            (Unauthenticated::MissingHeader.into(), 401, "missing_authorization", 0),
+            (ApiError::MissingScope(Scope::CanViewReports), 403, "missing_scope", 0),
+            (ApiError::Query(vec![ProblemItem::parameter("x", "unknown", "no x")]), 400, "invalid_parameter", 1),
+            (ApiError::NotFound, 404, "not_found", 0),
+            (ApiError::MethodNotAllowed, 405, "method_not_allowed", 0),
+            (ApiError::NotAcceptable, 406, "not_acceptable", 0),
+            (ApiError::BodyTooLarge { limit_bytes: 9 }, 413, "body_too_large", 0),
+            (ApiError::BodyTimeout { limit_s: 9 }, 408, "body_timeout", 0),
+            (ApiError::BodyBroken, 400, "body_broken", 0),
+            (ApiError::UnsupportedMediaType(text("image/png")), 415, "unsupported_media_type", 0),
+            (BodyError::UnsupportedEncoding(text("lzma")).into(), 415, "unsupported_content_encoding", 0),
+            (BodyError::TooLarge { limit_bytes: 9 }.into(), 413, "body_too_large", 0),
+            (ReceiveError::InvalidJson { detail: text("at 1") }.into(), 400, "invalid_json", 0),
+            (
+                ReceiveError::MissingField { pointer: text("/events"), detail: text("x") }.into(),
+                400,
+                "missing_field",
+                1,
+            ),
+            (ReceiveError::WrongType { pointer: text("/events"), detail: text("x") }.into(), 400, "wrong_type", 1),
+            (ReceiveError::TooManyEvents { limit: 2000, sent: 3000 }.into(), 413, "too_many_events", 0),
+            (ReceiveError::LogFull { quota_bytes: 1, retry_after_s: 7 }.into(), 503, "log_full", 0),
+            (ApiError::Refused { what: "session", code: "invalid", errors: vec![field()] }, 422, "invalid", 1),
+            (PipelineError::BadParameter { name: "by", detail: text("no") }.into(), 400, "invalid_parameter", 1),
+            (ApiError::Unavailable("later"), 503, "unavailable", 0),
+            (ApiError::Internal("panic"), 500, "internal_error", 0),
+        ];
+        for (error, status, code, error_count) in cases {
+            let said = format!("{error:?}");
+            let problem = error.into_problem();
+            assert_eq!((problem.status.as_u16(), problem.code), (status, code), "{said}");
+            assert_eq!(problem.errors.len(), error_count, "{said}");
+            assert_eq!(problem.retry_after_s.is_some(), status == 503, "{said}");
+        }
+    }
+
+    #[test]
+    fn body_limit_names_the_setting() {
+        let problem = ApiError::BodyTooLarge { limit_bytes: 5_000_000 }.into_problem();
+        assert!(problem.detail.contains("5000000") && problem.detail.contains("ingest.max_body_bytes"));
+    }
+
+    #[test]
+    fn what_lies_behind_an_internal_error_stays_inside() {
+        let source = std::io::Error::other("/var/lib/touchline: SELECT 1");
+        let problem = ApiError::Format(crate::format::FormatError::Query(Box::new(source))).into_problem();
+        assert!(!problem.detail.contains("SELECT") && !problem.detail.contains("/var"));
+    }
+
+    #[test]
+    fn headers_tell_how_to_go_on() {
+        let response = ApiError::from(Unauthenticated::MissingHeader).into_response();
+        assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
+        let response = ApiError::from(ReceiveError::LogFull { quota_bytes: 1, retry_after_s: 7 }).into_response();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "7");
+    }
+}

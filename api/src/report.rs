@@ -1,0 +1,12 @@
+//! What all reports share: their parameters, their pages, their answer.
+
+pub mod answer;
+mod base64url;
+pub mod cursor;
+pub mod page;
+pub mod params;
+
+pub use answer::{Asked, Meta};
+pub use cursor::Cursor;
+pub use page::Page;
+pub use params::ReportQuery;

@@ -1,0 +1,378 @@
+//! The query string of a report: every parameter is known, or the request is refused.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use touchline_pipeline::reports::{Bots, TimeRange};
+use url::form_urlencoded;
+use utoipa::IntoParams;
+
+use super::cursor::Cursor;
+use crate::error::{ApiError, ProblemItem};
+use crate::format::{CsvOptions, Format};
+
+/// Days before `to` at which a report begins when the request does not say.
+const DEFAULT_RANGE_DAYS: u64 = 30;
+
+/// A parameter that only some reports take; the common ones need no mention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter {
+    /// `by=`: what the rows are grouped by.
+    By,
+    /// `bots=`: whether bots are counted.
+    Bots,
+    /// `filter[column]=`: rows with this value only.
+    Filter,
+    /// `limit=`: rows of a page.
+    Limit,
+    /// `cursor=`: where the page begins.
+    Cursor,
+}
+
+/// Parameters that every report takes.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct CommonParams {
+    /// Begin of the range, included: RFC 3339, or `YYYY-MM-DD` for midnight UTC. Default: midnight UTC 30 days
+    /// before `to`, or before now.
+    #[param(example = "2026-01-01")]
+    pub from: Option<String>,
+    /// End of the range, excluded: RFC 3339, or `YYYY-MM-DD` for midnight UTC. Default: open.
+    #[param(example = "2026-02-01T00:00:00Z")]
+    pub to: Option<String>,
+    /// `json` or `csv`; before the path's suffix and `Accept`.
+    #[param(example = "csv")]
+    pub format: Option<String>,
+    /// `1`: CSV begins with a byte order mark, as Excel wants it.
+    pub bom: Option<String>,
+    /// `1`: texts in CSV that begin with `=`, `+`, `-`, `@`, TAB or CR are not guarded by an apostrophe.
+    pub raw: Option<String>,
+}
+
+/// Whether bots are counted.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct BotsParam {
+    /// `exclude` (default), `only` or `include`.
+    #[param(example = "exclude")]
+    pub bots: Option<String>,
+}
+
+/// How many rows.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct LimitParam {
+    /// Most rows of the answer, from 1 to the operator's `query.max_limit`.
+    #[param(example = 100, minimum = 1)]
+    pub limit: Option<u64>,
+}
+
+/// Which page, of reports whose rows are listed one by one.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct PageParams {
+    /// Rows of a page, from 1 to the operator's `query.max_limit`. Without it CSV holds all rows, and JSON the first
+    /// `query.default_limit`.
+    #[param(example = 100, minimum = 1)]
+    pub limit: Option<u64>,
+    /// Where the page begins: the `cursor` of the link to it.
+    pub cursor: Option<String>,
+    /// `filter[column]=value`: only rows with this value in this column; may be given for several columns.
+    #[param(rename = "filter[column]", example = "google")]
+    pub filter: Option<String>,
+}
+
+/// A query string that was understood.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReportQuery {
+    /// The range of time. `from` is always set.
+    pub range: TimeRange,
+    /// What the rows are grouped by.
+    pub by: Option<String>,
+    /// Whether bots are counted.
+    pub bots: Bots,
+    /// Column and value.
+    pub filters: Vec<(String, String)>,
+    /// Rows of a page.
+    pub limit: Option<usize>,
+    /// Where the page begins.
+    pub after: Option<Cursor>,
+    /// The format by name.
+    pub format: Option<Format>,
+    /// The choices about CSV.
+    pub csv: CsvOptions,
+}
+
+impl ReportQuery {
+    /// Reads `query`. Everything that is wrong with it is said at once.
+    pub fn parse(query: &str, taken: &[Parameter], max_limit: usize, now: DateTime<Utc>) -> Result<Self, ApiError> {
+        let mut reader = Reader { taken, max_limit, parsed: Self::default(), seen: Vec::new(), errors: Vec::new() };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            reader.take(&name, &value);
+        }
+        reader.finish(now)
+    }
+
+    /// The query string of the page that begins after `cursor`. The range is spelled out, so that pages asked for at
+    /// different times are pages of one list.
+    pub fn next_page(&self, query: &str, cursor: &Cursor) -> String {
+        let mut next = form_urlencoded::Serializer::new(String::new());
+        let kept = |name: &str| !matches!(name, "from" | "to" | "cursor");
+        next.extend_pairs(form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| kept(name)));
+        for (name, at) in [("from", self.range.from), ("to", self.range.to)] {
+            if let Some(at) = at {
+                next.append_pair(name, &instant_text(at));
+            }
+        }
+        next.append_pair("cursor", &cursor.encode());
+        next.finish()
+    }
+}
+
+/// RFC 3339, UTC, microseconds: the one way in which this API writes an instant.
+pub fn instant_text(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}
+
+struct Reader<'a> {
+    taken: &'a [Parameter],
+    max_limit: usize,
+    parsed: ReportQuery,
+    seen: Vec<String>,
+    errors: Vec<ProblemItem>,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, name: &str, value: &str) {
+        if self.seen.iter().any(|seen| seen == name) {
+            return self.refuse(name, "repeated", format!("`{name}` is given more than once"));
+        }
+        self.seen.push(name.to_owned());
+        let is_read = match name {
+            "from" => {
+                self.set(name, value, instant(value), "RFC 3339 or YYYY-MM-DD", |parsed, at| parsed.range.from = at)
+            }
+            "to" => self.set(name, value, instant(value), "RFC 3339 or YYYY-MM-DD", |parsed, at| parsed.range.to = at),
+            "format" => self
+                .set(name, value, Format::from_word(value), "`json` or `csv`", |parsed, format| parsed.format = format),
+            "bom" => self.set(name, value, flag(value), "`1` or `0`", |parsed, on| {
+                parsed.csv.byte_order_mark = on == Some(true);
+            }),
+            "raw" => self.set(name, value, flag(value), "`1` or `0`", |parsed, on| parsed.csv.raw = on == Some(true)),
+            "by" if self.takes(Parameter::By) => {
+                self.parsed.by = Some(value.to_owned());
+                true
+            }
+            "bots" if self.takes(Parameter::Bots) => {
+                self.set(name, value, bots(value), "`exclude`, `only` or `include`", |parsed, bots| {
+                    parsed.bots = bots.unwrap_or_default();
+                })
+            }
+            "limit" if self.takes(Parameter::Limit) => {
+                let limit = value.parse().ok().filter(|limit| (1..=self.max_limit).contains(limit));
+                let form = format!("a whole number from 1 to {}", self.max_limit);
+                self.set(name, value, limit, &form, |parsed, limit| parsed.limit = limit)
+            }
+            "cursor" if self.takes(Parameter::Cursor) => self.set(
+                name,
+                value,
+                Cursor::decode(value),
+                "a cursor that a link of this report gave",
+                |parsed, after| {
+                    parsed.after = after;
+                },
+            ),
+            _ => self.take_filter(name, value),
+        };
+        if !is_read {
+            self.refuse(name, "unknown_parameter", format!("this report has no parameter `{}`", shortened(name)));
+        }
+    }
+
+    fn takes(&self, parameter: Parameter) -> bool {
+        self.taken.contains(&parameter)
+    }
+
+    /// Stores what was read, or says which form the value must have. The parameter is known in both cases.
+    fn set<T>(
+        &mut self,
+        name: &str,
+        value: &str,
+        read: Option<T>,
+        form: &str,
+        store: impl FnOnce(&mut ReportQuery, Option<T>),
+    ) -> bool {
+        match read {
+            Some(read) => store(&mut self.parsed, Some(read)),
+            None => self.refuse(name, "invalid_value", format!("`{name}` must be {form}, not `{}`", shortened(value))),
+        }
+        true
+    }
+
+    fn take_filter(&mut self, name: &str, value: &str) -> bool {
+        let column = name.strip_prefix("filter[").and_then(|rest| rest.strip_suffix(']'));
+        match column {
+            Some(column) if self.takes(Parameter::Filter) => {
+                self.parsed.filters.push((column.to_owned(), value.to_owned()));
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    fn refuse(&mut self, name: &str, code: &'static str, detail: String) {
+        self.errors.push(ProblemItem::parameter(shortened(name), code, detail));
+    }
+
+    fn finish(mut self, now: DateTime<Utc>) -> Result<ReportQuery, ApiError> {
+        let range = &mut self.parsed.range;
+        let from = range.from.unwrap_or_else(|| default_from(range.to.unwrap_or(now)));
+        range.from = Some(from);
+        if range.to.is_some_and(|to| to < from) {
+            self.refuse("to", "invalid_value", "`to` lies before `from`".to_owned());
+        }
+        if self.errors.is_empty() { Ok(self.parsed) } else { Err(ApiError::Query(self.errors)) }
+    }
+}
+
+/// Midnight, so that a report asked for twice on one day is the same report.
+fn default_from(to: DateTime<Utc>) -> DateTime<Utc> {
+    let date = to.date_naive();
+    date.checked_sub_days(Days::new(DEFAULT_RANGE_DAYS)).unwrap_or(date).and_time(NaiveTime::MIN).and_utc()
+}
+
+fn instant(value: &str) -> Option<DateTime<Utc>> {
+    // In a query string a bare `+` means a space; an offset like `+02:00` is more likely meant.
+    let value = value.replace(' ', "+");
+    if let Ok(date) = NaiveDate::parse_from_str(&value, "%Y-%m-%d") {
+        return Some(date.and_time(NaiveTime::MIN).and_utc()).filter(is_storable);
+    }
+    DateTime::parse_from_rfc3339(&value).ok().map(|at| at.to_utc()).filter(is_storable)
+}
+
+/// Whether every part of the system can hold this instant: four digits of year, as RFC 3339 has it.
+fn is_storable(at: &DateTime<Utc>) -> bool {
+    (0..=9999).contains(&chrono::Datelike::year(at))
+}
+
+fn flag(value: &str) -> Option<bool> {
+    match value {
+        "1" | "true" => Some(true),
+        "0" | "false" => Some(false),
+        _ => None,
+    }
+}
+
+fn bots(value: &str) -> Option<Bots> {
+    match value {
+        "exclude" => Some(Bots::Exclude),
+        "only" => Some(Bots::Only),
+        "include" => Some(Bots::Include),
+        _ => None,
+    }
+}
+
+/// What a caller sent, short enough to be said back.
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Parameter; 5] =
+        [Parameter::By, Parameter::Bots, Parameter::Filter, Parameter::Limit, Parameter::Cursor];
+
+    fn now() -> DateTime<Utc> {
+        instant("2026-03-31T15:30:00Z").unwrap()
+    }
+
+    fn parse(query: &str, taken: &[Parameter]) -> Result<ReportQuery, Vec<(String, &'static str)>> {
+        ReportQuery::parse(query, taken, 1_000, now()).map_err(|error| match error {
+            ApiError::Query(items) => {
+                items.into_iter().map(|item| (item.parameter.unwrap_or_default(), item.code)).collect()
+            }
+            other => panic!("{other}"),
+        })
+    }
+
+    #[test]
+    fn ranges_are_read_and_defaulted() {
+        for (query, from, to) in [
+            ("", "2026-03-01", None),
+            ("from=2026-01-01", "2026-01-01", None),
+            ("to=2026-01-31T12:00:00Z", "2026-01-01", Some("2026-01-31T12:00:00Z")),
+            ("from=2026-01-01&to=2026-01-01", "2026-01-01", Some("2026-01-01")),
+            ("from=2026-01-01T02:00:00%2B02:00&to=2026-02-01T00:00:00+00:00", "2026-01-01", Some("2026-02-01")),
+        ] {
+            let range = parse(query, &[]).unwrap().range;
+            assert_eq!(range, TimeRange { from: instant(from), to: to.and_then(instant) }, "{query}");
+        }
+    }
+
+    #[test]
+    fn every_parameter_arrives() {
+        let cursor = Cursor { at: now(), id: "s1".to_owned() };
+        let query = format!(
+            "by=utm_source&bots=only&filter%5Bchannel%5D=a%26b&filter[country]=DE&limit=5&cursor={}&format=csv&bom=1&raw=1",
+            cursor.encode()
+        );
+        let parsed = parse(&query, &ALL).unwrap();
+        let pair = |column: &str, value: &str| (column.to_owned(), value.to_owned());
+        assert_eq!(
+            parsed,
+            ReportQuery {
+                range: parsed.range,
+                by: Some("utm_source".to_owned()),
+                bots: Bots::Only,
+                filters: vec![pair("channel", "a&b"), pair("country", "DE")],
+                limit: Some(5),
+                after: Some(cursor),
+                format: Some(Format::Csv),
+                csv: CsvOptions { byte_order_mark: true, raw: true },
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (query, taken, expected) in [
+            ("form=2026-01-01", &ALL[..], ("form", "unknown_parameter")),
+            ("by=channel", &[][..], ("by", "unknown_parameter")),
+            ("filter[x]=1", &[][..], ("filter[x]", "unknown_parameter")),
+            ("filter=1", &ALL[..], ("filter", "unknown_parameter")),
+            ("from=yesterday", &ALL[..], ("from", "invalid_value")),
+            ("from=2026-02-30", &ALL[..], ("from", "invalid_value")),
+            ("from=+12026-02-03", &ALL[..], ("from", "invalid_value")),
+            ("from=2026-02-01&to=2026-01-01", &ALL[..], ("to", "invalid_value")),
+            ("limit=0", &ALL[..], ("limit", "invalid_value")),
+            ("limit=1001", &ALL[..], ("limit", "invalid_value")),
+            ("limit=-1", &ALL[..], ("limit", "invalid_value")),
+            ("limit=1&limit=2", &ALL[..], ("limit", "repeated")),
+            ("cursor=x", &ALL[..], ("cursor", "invalid_value")),
+            ("format=xml", &ALL[..], ("format", "invalid_value")),
+            ("bots=maybe", &ALL[..], ("bots", "invalid_value")),
+            ("bom=yes", &ALL[..], ("bom", "invalid_value")),
+        ] {
+            assert_eq!(parse(query, taken), Err(vec![(expected.0.to_owned(), expected.1)]), "{query}");
+        }
+        assert_eq!(parse("a=1&b=2", &ALL).unwrap_err().len(), 2);
+    }
+
+    #[test]
+    fn the_next_page_keeps_the_question_and_pins_the_range() {
+        let query = "filter%5Bchannel%5D=paid%20search&limit=5&cursor=old&format=json";
+        let parsed = ReportQuery::parse("filter%5Bchannel%5D=paid%20search&limit=5", &ALL, 10, now()).unwrap();
+        let cursor = Cursor { at: now(), id: "s1".to_owned() };
+        assert_eq!(
+            parsed.next_page(query, &cursor),
+            format!(
+                "filter%5Bchannel%5D=paid+search&limit=5&format=json&from=2026-03-01T00%3A00%3A00.000000Z&cursor={}",
+                cursor.encode()
+            )
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! The table of routes.
+
+use axum::Router;
+use axum::http::header;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::AppState;
+use crate::error::ApiError;
+use crate::observe::observe;
+
+mod conversions;
+mod events;
+mod health;
+mod healthz;
+mod home;
+mod identify;
+mod metrics;
+mod readyz;
+mod reports;
+mod sessions;
+mod validate;
+
+/// Where the description of the API is served.
+const OPENAPI_PATH: &str = "/api/openapi.json";
+/// The name of the security scheme in the description.
+const KEY_SCHEME: &str = "key";
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Touchline",
+        description = "First-party events in, sessions and first touches out. Times are RFC 3339, UTC. Errors are \
+                       problem+json (RFC 9457). Every answer carries `X-Request-Id`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "ingest", description = "Sending events. A 2xx says that they are on disk."),
+        (name = "reports", description = "Asking for numbers, as JSON or CSV from one query."),
+        (name = "operations", description = "How the installation is.")
+    ),
+    components(schemas(crate::error::ProblemDetails, crate::error::ProblemItem)),
+)]
+struct Description;
+
+/// All routes, and their description.
+pub fn router(state: AppState) -> (Router, OpenApi) {
+    let (routes, mut description) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(events::post_events))
+        .routes(routes!(sessions::post_session))
+        .routes(routes!(conversions::post_conversion))
+        .routes(routes!(identify::post_identify))
+        .routes(routes!(validate::get_validate))
+        .routes(routes!(reports::sessions::get_sessions))
+        .routes(routes!(reports::first_touch::get_first_touch))
+        .routes(routes!(reports::traffic::get_traffic))
+        .routes(routes!(reports::ingest::get_ingest))
+        .routes(routes!(health::get_health))
+        .routes(routes!(healthz::get_healthz))
+        .routes(routes!(readyz::get_readyz))
+        .routes(routes!(metrics::get_metrics))
+        .routes(routes!(home::get_home))
+        .split_for_parts();
+    describe_key(&mut description);
+
+    let text = description.to_pretty_json().unwrap_or_default();
+    let openapi = get(move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], text.clone())));
+    let router = routes
+        .merge(reports::with_suffixes())
+        .route(OPENAPI_PATH, openapi)
+        .route(home::STYLE_PATH, get(home::get_style))
+        .fallback(|| std::future::ready(ApiError::NotFound))
+        .method_not_allowed_fallback(|| std::future::ready(ApiError::MethodNotAllowed))
+        .layer(from_fn_with_state(state.clone(), observe))
+        .with_state(state);
+    (router, description)
+}
+
+fn describe_key(description: &mut OpenApi) {
+    let mut scheme = Http::new(HttpAuthScheme::Bearer);
+    scheme.description = Some("`Authorization: Bearer sk_live_…`".to_owned());
+    description.components.get_or_insert_default().add_security_scheme(KEY_SCHEME, SecurityScheme::Http(scheme));
+}
+
+#[cfg(test)]
+mod tests;

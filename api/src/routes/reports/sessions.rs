@@ -1,0 +1,74 @@
+//! `GET /api/v1/reports/sessions`: sessions, one by one.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use touchline_pipeline::reports::sessions;
+
+use crate::AppState;
+use crate::auth::Caller;
+use crate::error::{ApiError, ReportProblems};
+use crate::format::Format;
+use crate::report::answer::{self, Envelope};
+use crate::report::params::{BotsParam, CommonParams, PageParams, Parameter};
+use crate::report::{Asked, Meta, Page, ReportQuery};
+
+const TAKEN: [Parameter; 4] = [Parameter::Bots, Parameter::Filter, Parameter::Limit, Parameter::Cursor];
+
+/// Lists sessions
+///
+/// Needs the scope `can_view_reports`. Sessions that began in the range, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/reports/sessions",
+    tag = "reports",
+    security(("key" = ["can_view_reports"])),
+    params(CommonParams, BotsParam, PageParams),
+    responses(
+        (status = 200, description = "The sessions; the same rows in every format",
+            content((Envelope = "application/json"), (String = "text/csv")),
+            headers(
+                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
+                ("X-Watermark" = String, description = "The time up to which the table is complete"),
+                ("Link" = String, description = "`rel=\"next\"`: the next page"),
+            )),
+        ReportProblems,
+    )
+)]
+pub async fn get_sessions(
+    State(state): State<AppState>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
+    let limit = page_limit(&asked, state.config.query.default_limit);
+    let params = params(&asked.query, limit);
+    let found = sessions::query(&state.engine, caller.tenant(), &params).await?;
+    let meta = Meta::of(&found.meta, &asked.query);
+    match limit {
+        None => answer::all(&asked, &found.schema, found.batches, &meta).await,
+        Some(limit) => {
+            let page = Page::collect(found.batches, limit).await?;
+            answer::page(&asked, &found.schema, page, &meta)
+        }
+    }
+}
+
+/// CSV is everything unless the caller wants a page of it; JSON always comes in pages.
+fn page_limit(asked: &Asked, default_limit: usize) -> Option<usize> {
+    match asked.delivery.format {
+        Format::Json => Some(asked.query.limit.unwrap_or(default_limit)),
+        Format::Csv => asked.query.limit,
+    }
+}
+
+fn params(query: &ReportQuery, limit: Option<usize>) -> sessions::Params {
+    sessions::Params {
+        range: query.range,
+        bots: query.bots,
+        filters: query.filters.clone(),
+        after: query.after.clone().map(|cursor| (cursor.at, cursor.id)),
+        limit: limit.map(Page::query_limit),
+    }
+}

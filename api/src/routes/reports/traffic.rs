@@ -1,0 +1,66 @@
+//! `GET /api/v1/reports/traffic`: sessions summed up by one of their columns.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use touchline_pipeline::reports::traffic;
+use utoipa::IntoParams;
+
+use crate::AppState;
+use crate::auth::Caller;
+use crate::error::{ApiError, ReportProblems};
+use crate::report::answer::{self, Envelope};
+use crate::report::params::{BotsParam, CommonParams, LimitParam, Parameter};
+use crate::report::{Asked, Meta};
+
+const TAKEN: [Parameter; 3] = [Parameter::By, Parameter::Bots, Parameter::Limit];
+/// What sessions are grouped by when the request does not say.
+const DEFAULT_BY: &str = "channel";
+
+/// What sessions are grouped by.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct TrafficParams {
+    /// `channel` (default), `utm_source`, `utm_medium`, `utm_campaign`, `utm_content`, `utm_term`, `referrer_host`,
+    /// `landing_page`, `exit_page`, `country`, `device_type`, `browser`, `os` or `day` (UTC).
+    #[param(example = "utm_campaign")]
+    pub by: Option<String>,
+}
+
+/// Sums sessions up by one dimension
+///
+/// Needs the scope `can_view_reports`. Sessions that began in the range, most first; days in order.
+#[utoipa::path(
+    get,
+    path = "/api/v1/reports/traffic",
+    tag = "reports",
+    security(("key" = ["can_view_reports"])),
+    params(CommonParams, TrafficParams, BotsParam, LimitParam),
+    responses(
+        (status = 200, description = "One row for each value; the same rows in every format",
+            content((Envelope = "application/json"), (String = "text/csv")),
+            headers(
+                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
+                ("X-Watermark" = String, description = "The time up to which the table is complete"),
+            )),
+        ReportProblems,
+    )
+)]
+pub async fn get_traffic(
+    State(state): State<AppState>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
+    let params = traffic::Params {
+        range: asked.query.range,
+        by: asked.query.by.clone().unwrap_or_else(|| DEFAULT_BY.to_owned()),
+        bots: asked.query.bots,
+        limit: asked.query.limit,
+    };
+    let found = traffic::query(&state.engine, caller.tenant(), &params).await?;
+    let meta = Meta::of(&found.meta, &asked.query);
+    answer::all(&asked, &found.schema, found.batches, &meta).await
+}

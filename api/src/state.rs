@@ -1,0 +1,62 @@
+//! What every handler can reach.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use touchline_ingest::Ingest;
+use touchline_pipeline::QueryEngine;
+use touchline_schemas::clock::SharedClock;
+use touchline_schemas::config::Config;
+use touchline_schemas::control::ControlDb;
+
+use crate::auth::KeyCache;
+use crate::http_metrics::HttpMetrics;
+
+/// A cheap handle to [`Services`].
+#[derive(Clone)]
+pub struct AppState(Arc<Services>);
+
+/// The parts that the API puts together.
+pub struct Services {
+    /// The configuration of this process.
+    pub config: Arc<Config>,
+    /// Accounts and keys.
+    pub control: ControlDb,
+    /// The time.
+    pub clock: SharedClock,
+    /// Takes events in.
+    pub ingest: Ingest,
+    /// Answers reports.
+    pub engine: QueryEngine,
+    /// Keys that were checked lately.
+    pub keys: KeyCache,
+    /// Renders `/metrics`.
+    pub prometheus: PrometheusHandle,
+    /// Counts requests.
+    pub http_metrics: HttpMetrics,
+}
+
+impl AppState {
+    /// Puts the parts together. The metrics recorder of `prometheus` must be installed before.
+    pub fn new(
+        config: Arc<Config>,
+        control: ControlDb,
+        clock: SharedClock,
+        ingest: Ingest,
+        engine: QueryEngine,
+        prometheus: PrometheusHandle,
+    ) -> Self {
+        let keys = KeyCache::new(config.auth.cache_ttl_s);
+        let http_metrics = HttpMetrics::new();
+        Self(Arc::new(Services { config, control, clock, ingest, engine, keys, prometheus, http_metrics }))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}

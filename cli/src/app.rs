@@ -1,0 +1,294 @@
+//! The composition: everything that one process of Touchline is made of, put together in this file and nowhere else.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+use touchline_api::AppState;
+use touchline_ingest::event_ids::EventIdIndex;
+use touchline_ingest::import::Importer;
+use touchline_ingest::import::ndjson::ImportedLine;
+use touchline_ingest::lake_writer::LakeWriter;
+use touchline_ingest::log::LogOptions;
+use touchline_ingest::receive::Limits;
+use touchline_ingest::{Ingest, IngestOptions};
+use touchline_jobs::{Job, RunError, RunRequest, Runner, SessionsJob, VisitorsJob};
+use touchline_lake::{Lake, LakeOptions};
+use touchline_pipeline::{QueryEngine, QueryOptions};
+use touchline_schemas::Tenant;
+use touchline_schemas::clock::SharedClock;
+use touchline_schemas::config::Config;
+use touchline_schemas::control::{Account, ControlDb, JobRun, Trigger};
+use touchline_schemas::paths::DataDir;
+use touchline_schemas::tables::Table;
+use uuid::Uuid;
+
+use crate::settings::Settings;
+use crate::shutdown::Shutdown;
+
+/// All jobs, in the order in which they need each other.
+pub const JOB_NAMES: [&str; 2] = ["sessions", "visitors"];
+
+/// An installation, opened. Opening it takes no lock, so it can be done beside a running server.
+#[derive(Debug)]
+pub struct App {
+    /// The configuration of this process.
+    pub config: Arc<Config>,
+    /// Where everything is.
+    pub data_dir: DataDir,
+    /// Accounts, keys, the ledger of jobs.
+    pub control: ControlDb,
+    /// The time.
+    pub clock: SharedClock,
+}
+
+/// What an import came to. Every line is counted once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ImportSummary {
+    /// Events that are in the lake and were not before.
+    pub stored: u64,
+    /// Events that were there before.
+    pub duplicates: u64,
+    /// Lines and events that were refused, and kept as such.
+    pub rejected: u64,
+}
+
+impl App {
+    /// Opens the installation, and creates what is missing of it.
+    pub async fn open(settings: Settings, clock: SharedClock) -> anyhow::Result<Self> {
+        let Settings { config, data_dir, config_file: _ } = settings;
+        let control = ControlDb::open(&data_dir.control_database()).await?;
+        Ok(Self { config: Arc::new(config), data_dir, control, clock })
+    }
+
+    /// The account with this slug.
+    pub async fn account(&self, slug: &str) -> anyhow::Result<Account> {
+        let account = self.control.account_by_slug(slug).await?;
+        account.with_context(|| format!("there is no account `{slug}`: see `touchline account list`"))
+    }
+
+    /// Opens the lake; tables that are missing are created.
+    pub async fn open_lake(&self) -> anyhow::Result<Lake> {
+        Ok(Lake::open(&self.config.lake.root(&self.data_dir), lake_options(&self.config)).await?)
+    }
+
+    /// The engine that answers queries over `lake`.
+    pub fn query_engine(&self, lake: &Lake) -> anyhow::Result<QueryEngine> {
+        let query = &self.config.query;
+        let threads = match query.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        Ok(QueryEngine::new(lake.clone(), QueryOptions { memory_limit_bytes: query.memory_limit_bytes, threads })?)
+    }
+
+    /// Runs the jobs of this installation.
+    pub fn runner(&self, engine: QueryEngine) -> anyhow::Result<Runner> {
+        let timeout = chrono::Duration::minutes(i64::from(self.config.sessions.timeout_minutes));
+        let jobs: Vec<Arc<dyn Job>> = vec![
+            Arc::new(SessionsJob::new(engine.clone(), self.control.clone(), timeout)),
+            Arc::new(VisitorsJob::new(engine)),
+        ];
+        let holder = format!("process-{}-{}", std::process::id(), Uuid::now_v7().simple());
+        Ok(Runner::new(self.control.clone(), self.clock.clone(), jobs, &self.config.jobs, holder)?)
+    }
+
+    /// Runs ingest, scheduled jobs and the API until `stop`; returns when everything that was acknowledged is in the
+    /// lake, or the grace time is over.
+    pub async fn serve_http(&self, listener: TcpListener, stop: Shutdown) -> anyhow::Result<()> {
+        let prometheus = metrics_recorder()?;
+        let lock = IngestLock::take(&self.data_dir)?.context("another process is already serving this data directory")?;
+        let lake = self.open_lake().await?;
+        let running = IngestProcess::start(self, &lake).await?;
+        let engine = self.query_engine(&lake)?;
+        let runner = self.runner(engine.clone())?;
+
+        let stop_jobs = CancellationToken::new();
+        let jobs = tokio::spawn({
+            let (runner, stop) = (runner.clone(), stop_jobs.clone());
+            async move { runner.serve(stop).await }
+        });
+        let state = AppState::new(
+            Arc::clone(&self.config),
+            self.control.clone(),
+            self.clock.clone(),
+            running.ingest.clone(),
+            engine,
+            prometheus,
+        );
+        let (router, _) = touchline_api::router(state);
+        let served = touchline_api::serve(listener, router, &self.config.server, stop.requested()).await;
+
+        stop_jobs.cancel();
+        let grace = Duration::from_secs(self.config.server.shutdown_grace_s);
+        let drained = tokio::time::timeout(grace, running.stop()).await;
+        if drained.is_err() {
+            tracing::warn!("the lake has not taken everything in time; the log keeps it for the next start");
+        }
+        if jobs.await.is_err() {
+            tracing::error!("the scheduler has died");
+        }
+        drop(lock);
+        served.context("the server has failed")
+    }
+
+    /// Takes the lines of an import as they come, and returns when all of them are in the lake.
+    ///
+    /// Without a server on the same data directory the import uses its index of event ids; beside one it reads the ids
+    /// from the lake into an index of its own, and the server learns of the import from the log of the table.
+    pub async fn import_batches(
+        &self,
+        tenant: Tenant,
+        mut batches: Receiver<Vec<ImportedLine>>,
+    ) -> anyhow::Result<ImportSummary> {
+        let lock = IngestLock::take(&self.data_dir)?;
+        let lake = self.open_lake().await?;
+        let own_folder = tempfile::tempdir()?;
+        let folder = if lock.is_some() { self.data_dir.event_ids() } else { own_folder.path().to_owned() };
+        let index = EventIdIndex::open(&folder, self.config.ingest.id_filter_bytes)?;
+        let node = format!("import-{}", Uuid::now_v7().simple());
+        let writer = LakeWriter::new(lake, self.control.clone(), self.clock.clone(), node, index);
+        let account = self.control.account(tenant.account_id).await?;
+        let mask_ip = account.and_then(|account| account.settings.mask_ip).unwrap_or(self.config.ingest.mask_ip);
+        let limits = ingest_limits(&self.config);
+        let commit_bytes = self.config.log.segment_bytes as usize;
+        let mut importer = Importer::new(writer, tenant, self.clock.clone(), limits, mask_ip, commit_bytes);
+        while let Some(lines) = batches.recv().await {
+            importer.push(&lines).await?;
+        }
+        let tally = importer.finish().await?;
+        Ok(ImportSummary { stored: tally.stored, duplicates: tally.duplicates, rejected: tally.rejected })
+    }
+
+    /// Runs one of [`JOB_NAMES`] now, waiting for a run of it that is going on, and returns the run's line of the
+    /// ledger, whether it succeeded or failed.
+    pub async fn run_job(&self, job: &'static str, full: bool) -> anyhow::Result<JobRun> {
+        const WAIT: Duration = Duration::from_millis(200);
+        let lake = self.open_lake().await?;
+        let runner = self.runner(self.query_engine(&lake)?)?;
+        loop {
+            match runner.run_now(job, RunRequest { full }, Trigger::Manual).await {
+                Err(RunError::AlreadyRunning { .. }) => tokio::time::sleep(WAIT).await,
+                // Whether it went well stands in the ledger.
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let run = self.control.runs(Some(job), 1).await?.into_iter().next();
+        run.with_context(|| format!("the ledger has no run of the job `{job}`"))
+    }
+}
+
+/// The right to write the log of a data directory: held by one process at a time, and gone with it.
+#[derive(Debug)]
+struct IngestLock(#[expect(dead_code, reason = "the lock lives as long as the file is open")] File);
+
+impl IngestLock {
+    fn take(data_dir: &DataDir) -> anyhow::Result<Option<Self>> {
+        std::fs::create_dir_all(data_dir.root())?;
+        let path = data_dir.ingest_lock();
+        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error).context(format!("cannot lock {}", path.display())),
+        }
+    }
+}
+
+/// Ingest with its lake writer, running.
+struct IngestProcess {
+    ingest: Ingest,
+    drained: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl IngestProcess {
+    /// Recovers what a crash left in the log, and starts writing segments to `lake`.
+    async fn start(app: &App, lake: &Lake) -> anyhow::Result<Self> {
+        let config = &app.config;
+        let node = node_name(&app.data_dir)?;
+        let last_committed = lake.table(Table::Events).last_txn(&LakeWriter::application(&node)).await?;
+        let (sealed, segments) = tokio::sync::mpsc::unbounded_channel();
+        let options = IngestOptions {
+            limits: ingest_limits(config),
+            log: LogOptions {
+                segment_bytes: config.log.segment_bytes,
+                segment_age: Duration::from_millis(config.log.segment_age_ms),
+                quota_bytes: config.log.quota_bytes,
+            },
+            hot_window_events: config.ingest.hot_window_events,
+        };
+        let ingest = Ingest::open(&app.data_dir.log(), options, last_committed, sealed, app.clock.clone())?;
+        let index = EventIdIndex::open(&app.data_dir.event_ids(), config.ingest.id_filter_bytes)?;
+        let writer = LakeWriter::new(lake.clone(), app.control.clone(), app.clock.clone(), node, index);
+        let (done, drained) = tokio::sync::oneshot::channel();
+        let (log, runtime) = (Arc::clone(ingest.log()), tokio::runtime::Handle::current());
+        // A thread of its own: encoding a segment must not keep a request waiting for a worker.
+        std::thread::Builder::new().name("lake-writer".into()).spawn(move || {
+            runtime.block_on(writer.run(segments, log));
+            let _ = done.send(());
+        })?;
+        Ok(Self { ingest, drained })
+    }
+
+    /// Closes the log and waits until the lake has it.
+    async fn stop(self) {
+        let ingest = self.ingest;
+        if tokio::task::spawn_blocking(move || ingest.close()).await.is_err() {
+            tracing::error!("the log was not closed");
+        }
+        let _ = self.drained.await;
+    }
+}
+
+/// The name under which this installation commits, made once.
+fn node_name(data_dir: &DataDir) -> anyhow::Result<String> {
+    let path = data_dir.log().join("node");
+    match std::fs::read_to_string(&path) {
+        Ok(name) => Ok(name.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let name = format!("node-{}", Uuid::now_v7().simple());
+            std::fs::create_dir_all(data_dir.log())?;
+            let mut file = File::create_new(&path)?;
+            file.write_all(name.as_bytes())?;
+            file.sync_all()?;
+            File::open(data_dir.log())?.sync_all()?;
+            Ok(name)
+        }
+        Err(error) => Err(error).context(format!("cannot read {}", path.display())),
+    }
+}
+
+/// The process's metrics recorder, installed once.
+fn metrics_recorder() -> anyhow::Result<PrometheusHandle> {
+    let quantiles = [0.5, 0.9, 0.99, 0.999];
+    Ok(PrometheusBuilder::new().set_quantiles(&quantiles)?.install_recorder()?)
+}
+
+fn ingest_limits(config: &Config) -> Limits {
+    let ingest = &config.ingest;
+    Limits {
+        max_body_bytes: ingest.max_body_bytes,
+        max_events_per_request: ingest.max_events_per_request,
+        max_event_bytes: ingest.max_event_bytes,
+        max_properties_bytes: ingest.max_properties_bytes,
+        max_depth: ingest.max_depth,
+        max_id_chars: ingest.max_id_chars,
+        max_url_chars: ingest.max_url_chars,
+        max_future_s: i64::try_from(ingest.max_future_s).unwrap_or(i64::MAX),
+        min_timestamp: ingest.min_timestamp,
+    }
+}
+
+/// How the tables are kept.
+pub fn lake_options(config: &Config) -> LakeOptions {
+    // The configuration has checked that it is a small number.
+    let checkpoint_interval = u32::try_from(config.lake.checkpoint_interval).unwrap_or(u32::MAX);
+    LakeOptions { checkpoint_interval }
+}

@@ -1,0 +1,118 @@
+//! Gathers imported lines until they are worth a commit.
+
+use touchline_schemas::Tenant;
+use touchline_schemas::clock::SharedClock;
+use touchline_schemas::event::SOURCE_IMPORT;
+
+use super::ndjson::{ImportedLine, RefusedLine};
+use crate::batch::Batch;
+use crate::lake_writer::{LakeWriter, LakeWriterError, Tally};
+use crate::receive::check::Refusal;
+use crate::receive::events::event;
+use crate::receive::{FieldError, Limits, RequestContext};
+use crate::record::decode;
+
+/// Writes the lines of an import.
+pub struct Importer {
+    writer: LakeWriter,
+    tenant: Tenant,
+    clock: SharedClock,
+    limits: Limits,
+    mask_ip: bool,
+    commit_bytes: usize,
+    payloads: Vec<Vec<u8>>,
+    gathered_bytes: usize,
+    next_number: i64,
+    tally: Tally,
+}
+
+impl Importer {
+    /// An import for `tenant` through `writer`, which must have a node of its own; commits every `commit_bytes`.
+    pub fn new(
+        writer: LakeWriter,
+        tenant: Tenant,
+        clock: SharedClock,
+        limits: Limits,
+        mask_ip: bool,
+        commit_bytes: usize,
+    ) -> Self {
+        Self {
+            writer,
+            tenant,
+            clock,
+            limits,
+            mask_ip,
+            commit_bytes,
+            payloads: Vec::new(),
+            gathered_bytes: 0,
+            next_number: 1,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes lines; commits when enough have come.
+    pub async fn push(&mut self, lines: &[ImportedLine]) -> Result<(), LakeWriterError> {
+        let payload = self.encode(lines);
+        self.gathered_bytes += payload.len();
+        self.payloads.push(payload);
+        if self.gathered_bytes >= self.commit_bytes { self.commit().await } else { Ok(()) }
+    }
+
+    /// Commits the rest; returns what became of all lines.
+    pub async fn finish(mut self) -> Result<Tally, LakeWriterError> {
+        if !self.payloads.is_empty() {
+            self.commit().await?;
+        }
+        Ok(self.tally)
+    }
+
+    async fn commit(&mut self) -> Result<(), LakeWriterError> {
+        let payloads = std::mem::take(&mut self.payloads);
+        // What was encoded a moment ago decodes.
+        let requests: Vec<_> = payloads.iter().filter_map(|payload| decode(payload).ok()).collect();
+        let written = self.writer.store(self.next_number, &requests).await?;
+        self.next_number += 1;
+        self.gathered_bytes = 0;
+        self.tally.received += written.tally.received;
+        self.tally.stored += written.tally.stored;
+        self.tally.duplicates += written.tally.duplicates;
+        self.tally.rejected += written.tally.rejected;
+        Ok(())
+    }
+
+    fn encode(&self, lines: &[ImportedLine]) -> Vec<u8> {
+        let received_at = self.clock.now();
+        let mut entropy = rand::random::<[u8; 10]>;
+        let mut batch = Batch::new(self.tenant, received_at, lines.len());
+        for (index, line) in lines.iter().enumerate() {
+            let mut ids = rand::random::<[u8; 10]>;
+            let mut context = RequestContext {
+                tenant: self.tenant,
+                received_at,
+                mask_ip: self.mask_ip,
+                device: None,
+                idempotency_key: None,
+                limits: &self.limits,
+                entropy: &mut ids,
+            };
+            match line {
+                ImportedLine::Event(imported) => {
+                    batch.push(event(&imported.json, index as u32, SOURCE_IMPORT, &mut context), &mut entropy);
+                }
+                ImportedLine::Refused(refused) => {
+                    let raw = String::from_utf8_lossy(&refused.body);
+                    batch.refuse(refusal(refused, index as u32, &raw), &mut entropy);
+                }
+            }
+        }
+        let mut payload = Vec::new();
+        batch.put(|_| true, &mut payload);
+        payload
+    }
+}
+
+fn refusal<'a>(refused: &RefusedLine, index: u32, raw: &'a str) -> Refusal<'a> {
+    let detail = format!("line {}: {}", refused.line_number, refused.reason);
+    let errors = vec![FieldError { pointer: String::new(), code: refused.reason.code(), detail }];
+    Refusal { index, event_id: None, event_type: None, errors, raw, source: SOURCE_IMPORT }
+}

@@ -1,0 +1,327 @@
+//! One segment at a time, in order: decode, leave out what the lake has, write, commit, read back, trim.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate};
+use tokio::sync::mpsc;
+use touchline_lake::{Commit, CommitInfo, Lake, LakeError, LakeTable, NewFile, Txn};
+use touchline_schemas::clock::SharedClock;
+use touchline_schemas::control::{ControlDb, ControlError};
+use touchline_schemas::tables::Table;
+use touchline_schemas::Tenant;
+
+use super::catch_up::catch_up;
+use super::counts::{Counter, SegmentCounts, Tally};
+use super::rows::{self, EventRow};
+use crate::event_ids::{EventIdIndex, IdHash, IndexError};
+use crate::log::{LogWriter, Segment, SegmentFile};
+use crate::record::{LoggedRequest, Rejected, decode};
+
+/// How far back the log of `events` is searched for the commit of a segment that was not trimmed.
+const MAX_VERSIONS_BACK: i64 = 1_000;
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_LAST: Duration = Duration::from_secs(30);
+
+/// Why a segment is not in the lake yet. All of these are tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeWriterError {
+    /// The lake refused or could not be reached.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// The index of event ids could not be read or written.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The control database could not take the counts.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The segment could not be read or deleted.
+    #[error("log segment {path}: {source}")]
+    Segment {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Rows could not be built.
+    #[error("rows of segment {segment}: {source}")]
+    Rows {
+        /// The segment.
+        segment: i64,
+        /// The cause.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// The version that was just committed does not say what was committed.
+    #[error("events version {version} does not carry segment {segment} of node {node}")]
+    NotReadBack {
+        /// The version.
+        version: i64,
+        /// The segment.
+        segment: i64,
+        /// The node.
+        node: String,
+    },
+}
+
+/// What became of some requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// The version of `events` that has them.
+    pub version: i64,
+    /// Their counts.
+    pub tally: Tally,
+}
+
+/// Moves segments into the lake.
+pub struct LakeWriter {
+    lake: Lake,
+    control: ControlDb,
+    clock: SharedClock,
+    node: String,
+    index: EventIdIndex,
+}
+
+impl LakeWriter {
+    /// A writer for the segments of `node`.
+    pub fn new(lake: Lake, control: ControlDb, clock: SharedClock, node: String, index: EventIdIndex) -> Self {
+        Self { lake, control, clock, node, index }
+    }
+
+    /// The transaction id under which `node` commits its segments.
+    pub fn application(node: &str) -> String {
+        format!("touchline-ingest-{node}")
+    }
+
+    /// Takes segments until there will be no more.
+    pub async fn run(mut self, mut segments: mpsc::UnboundedReceiver<SegmentFile>, log: Arc<LogWriter>) {
+        while let Some(file) = segments.recv().await {
+            let mut pause = RETRY_FIRST;
+            while let Err(error) = self.take(&file, &log).await {
+                tracing::error!(%error, segment = file.sequence, retry_in_s = pause.as_secs_f64(), "the lake has not taken a segment");
+                metrics::counter!("touchline_lake_writer_failures_total").increment(1);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_LAST);
+            }
+        }
+    }
+
+    async fn take(&mut self, file: &SegmentFile, log: &LogWriter) -> Result<(), LakeWriterError> {
+        let failed = |source| LakeWriterError::Segment { path: file.path.clone(), source };
+        let started = self.clock.now();
+        let segment = Segment::read(file).map_err(failed)?;
+        self.keep_damage(file, &segment).map_err(failed)?;
+        let requests = self.requests(file, &segment).map_err(failed)?;
+
+        let committed = self.lake.table(Table::Events).last_txn(&Self::application(&self.node)).await?;
+        if committed.is_none_or(|last| last < file.sequence) {
+            self.store(file.sequence, &requests).await?;
+        } else if let Some(version) = self.version_of(file.sequence).await? {
+            self.record(version, file.sequence).await?;
+        }
+        std::fs::remove_file(&file.path).map_err(failed)?;
+        log.trimmed(file.size_bytes);
+        metrics::counter!("touchline_lake_segments_total").increment(1);
+        let elapsed = (self.clock.now() - started).num_microseconds().unwrap_or(0);
+        metrics::histogram!("touchline_lake_commit_seconds").record(elapsed as f64 / 1e6);
+        Ok(())
+    }
+
+    /// Writes, commits and records requests under a number that was not used before: a segment's, or one of an import.
+    pub async fn store(&mut self, number: i64, requests: &[LoggedRequest<'_>]) -> Result<Written, LakeWriterError> {
+        let written = self.write(number, requests).await?;
+        self.record(written.version, number).await?;
+        Ok(written)
+    }
+
+    /// Enters into the ledger what the log of `events` says was committed: proof that the version holds the segment.
+    async fn record(&self, version: i64, number: i64) -> Result<(), LakeWriterError> {
+        let info = self.lake.table(Table::Events).commit_info(version).await?;
+        let counts = info.and_then(|info| self.counts_of(info)).filter(|counts| counts.segment == number);
+        let counts =
+            counts.ok_or_else(|| LakeWriterError::NotReadBack { version, segment: number, node: self.node.clone() })?;
+        self.control.record_ingest(&self.node, number, &counts.ledger_rows()).await?;
+        Ok(())
+    }
+
+    async fn write(&mut self, number: i64, requests: &[LoggedRequest<'_>]) -> Result<Written, LakeWriterError> {
+        self.write_rejected(number, requests).await?;
+        let events = self.lake.table(Table::Events).clone();
+        for attempt in 0.. {
+            catch_up(&mut self.index, &events).await?;
+            let mut fresh = self.leave_out_known(requests)?;
+            let files = self.write_events(number, attempt, &mut fresh.rows).await?;
+            let tally = fresh.counter.total();
+            let counts = fresh.counter.into_counts(&self.node, number);
+            let commit = Commit {
+                add: files,
+                remove: Vec::new(),
+                txn: Some(Txn { application: Self::application(&self.node), version: number }),
+                info: CommitInfo {
+                    source_version: None,
+                    watermark: fresh.watermark_us.and_then(DateTime::from_timestamp_micros),
+                    counts: serde_json::to_value(&counts).unwrap_or_default(),
+                },
+            };
+            match events.commit(commit, self.clock.now()).await {
+                Ok(version) => {
+                    self.index.add(fresh.ids, version)?;
+                    metrics::counter!("touchline_events_stored_total").increment(tally.stored);
+                    metrics::counter!("touchline_events_duplicate_total").increment(tally.duplicates);
+                    metrics::counter!("touchline_events_rejected_total").increment(tally.rejected);
+                    return Ok(Written { version, tally });
+                }
+                // Another writer's events may be ours again: read them, then decide anew what is new.
+                Err(LakeError::Conflict { .. }) => {
+                    events.refresh().await?;
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    fn leave_out_known<'r>(&self, requests: &'r [LoggedRequest<'r>]) -> Result<Fresh<'r>, LakeWriterError> {
+        let now_us = self.clock.now().timestamp_micros();
+        let total = requests.iter().map(|request| request.events.len()).sum();
+        let mut fresh = Fresh { rows: BTreeMap::new(), ids: Vec::with_capacity(total), counter: Counter::default(), watermark_us: None };
+        let mut seen = HashSet::with_capacity(total);
+        for request in requests {
+            let head = &request.head;
+            let tally = fresh.counter.tally(head.tenant, head.received_at_us);
+            tally.received += u64::from(head.duplicates) + u64::from(head.events) + u64::from(head.rejected);
+            tally.duplicates += u64::from(head.duplicates);
+            tally.rejected += u64::from(head.rejected);
+            tally.max_lag_ms = tally.max_lag_ms.max((now_us - head.received_at_us).max(0) as u64 / 1_000);
+            fresh.watermark_us = fresh.watermark_us.max(Some(head.received_at_us));
+            for event in &request.events {
+                if !seen.insert(event.hash) || self.index.contains(event.hash)? {
+                    tally.duplicates += 1;
+                    continue;
+                }
+                tally.stored += 1;
+                fresh.ids.push(event.hash);
+                let row = EventRow { received_at_us: head.received_at_us, event };
+                fresh.rows.entry((head.tenant, date_of(event.occurred_at_us))).or_default().push(row);
+            }
+        }
+        Ok(fresh)
+    }
+
+    async fn write_events(
+        &self,
+        number: i64,
+        attempt: u32,
+        partitions: &mut BTreeMap<(Tenant, NaiveDate), Vec<EventRow<'_>>>,
+    ) -> Result<Vec<NewFile>, LakeWriterError> {
+        let events = self.lake.table(Table::Events);
+        let mut files = Vec::with_capacity(partitions.len());
+        for (&(tenant, date), rows) in partitions {
+            // A visitor's events lie together: smaller files, and readers that want one visitor skip pages.
+            rows.sort_by_cached_key(|row| (row.event.device_key(), row.event.occurred_at_us));
+            let batch = rows::events(rows).map_err(|source| LakeWriterError::Rows { segment: number, source })?;
+            let stem = format!("{}-{number:012}-{attempt}", self.node);
+            files.push(events.write_file(tenant, date, &stem, batch, self.clock.now()).await?);
+        }
+        Ok(files)
+    }
+
+    async fn write_rejected(&self, number: i64, requests: &[LoggedRequest<'_>]) -> Result<(), LakeWriterError> {
+        let table = self.lake.table(Table::RejectedEvents);
+        let application = Self::application(&self.node);
+        let mut partitions: BTreeMap<(Tenant, NaiveDate), Vec<(i64, &Rejected<'_>)>> = BTreeMap::new();
+        for request in requests {
+            let head = &request.head;
+            for rejected in &request.rejected {
+                let partition = (head.tenant, date_of(head.received_at_us));
+                partitions.entry(partition).or_default().push((head.received_at_us, rejected));
+            }
+        }
+        if partitions.is_empty() || table.last_txn(&application).await?.is_some_and(|last| last >= number) {
+            return Ok(());
+        }
+        for attempt in 0.. {
+            let mut add = Vec::new();
+            for (&(tenant, date), rows) in &partitions {
+                let batch = rows::rejected(rows).map_err(|source| LakeWriterError::Rows { segment: number, source })?;
+                let stem = format!("{}-{number:012}-{attempt}", self.node);
+                add.push(table.write_file(tenant, date, &stem, batch, self.clock.now()).await?);
+            }
+            let txn = Some(Txn { application: application.clone(), version: number });
+            match table.commit(Commit { add, txn, ..Commit::default() }, self.clock.now()).await {
+                Ok(_) => return Ok(()),
+                Err(LakeError::Conflict { .. }) => {
+                    table.refresh().await?;
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The version that carries an already committed segment, if the log of `events` still tells.
+    async fn version_of(&self, segment: i64) -> Result<Option<i64>, LakeWriterError> {
+        let events: &LakeTable = self.lake.table(Table::Events);
+        let newest = events.version().await?;
+        for version in (newest.saturating_sub(MAX_VERSIONS_BACK).max(0)..=newest).rev() {
+            let Some(info) = events.commit_info(version).await? else { continue };
+            if self.counts_of(info).is_some_and(|counts| counts.segment == segment) {
+                return Ok(Some(version));
+            }
+        }
+        Ok(None)
+    }
+
+    fn counts_of(&self, info: CommitInfo) -> Option<SegmentCounts> {
+        serde_json::from_value::<SegmentCounts>(info.counts).ok().filter(|counts| counts.node == self.node)
+    }
+
+    fn requests<'s>(&self, file: &SegmentFile, segment: &'s Segment) -> std::io::Result<Vec<LoggedRequest<'s>>> {
+        let mut requests = Vec::new();
+        for (place, payload) in segment.payloads().enumerate() {
+            match decode(payload) {
+                Ok(request) => requests.push(request),
+                Err(error) => {
+                    tracing::error!(%error, segment = file.sequence, record = place, "a log record cannot be understood; it is kept aside");
+                    keep_aside(file, &format!("record-{place}"), payload)?;
+                }
+            }
+        }
+        Ok(requests)
+    }
+
+    fn keep_damage(&self, file: &SegmentFile, segment: &Segment) -> std::io::Result<()> {
+        for damage in &segment.damage {
+            let (start, bytes) = (damage.bytes.start, damage.bytes.len());
+            if damage.is_torn_tail {
+                tracing::info!(segment = file.sequence, bytes, "the log ends in a record that was never acknowledged");
+            } else {
+                tracing::error!(segment = file.sequence, start, bytes, "the log is damaged; the bytes are kept aside");
+                metrics::counter!("touchline_log_damaged_bytes_total").increment(bytes as u64);
+            }
+            keep_aside(file, &format!("bytes-{start}"), segment.damaged(damage))?;
+        }
+        Ok(())
+    }
+}
+
+/// Events that the lake does not have, by partition, and what became of all.
+struct Fresh<'r> {
+    rows: BTreeMap<(Tenant, NaiveDate), Vec<EventRow<'r>>>,
+    ids: Vec<IdHash>,
+    counter: Counter,
+    watermark_us: Option<i64>,
+}
+
+fn date_of(micros: i64) -> NaiveDate {
+    DateTime::from_timestamp_micros(micros).map_or(NaiveDate::MIN, |time| time.date_naive())
+}
+
+fn keep_aside(file: &SegmentFile, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = file.path.parent().map(|log| log.join("damaged")).unwrap_or_default();
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join(format!("{:020}-{name}.bin", file.sequence)), bytes)
+}

@@ -1,0 +1,7 @@
+//! The write-ahead log: what is acknowledged is here first, synced, and stays until the lake has it.
+
+mod segment;
+mod writer;
+
+pub use segment::{Damage, Segment, SegmentFile, list_segments};
+pub use writer::{Appended, LogError, LogOptions, LogWriter};

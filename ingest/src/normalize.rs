@@ -1,0 +1,8 @@
+//! From what a client sent to the fields of an event. Pure functions, one file per concern.
+
+pub mod address;
+pub mod campaign;
+pub mod money;
+pub mod properties;
+pub mod timestamp;
+pub mod url;

@@ -1,0 +1,385 @@
+//! The check that every item passes, whatever its endpoint: ids, type, time, sizes; then its normal form.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use touchline_schemas::Tenant;
+use touchline_schemas::event::{RESERVED_PREFIX, TextField, is_known_reserved_type};
+use uuid::Builder;
+
+use super::answer::FieldError;
+use crate::event_ids::IdHash;
+use crate::normalize::properties::{Members, Reading, is_deeper_than, move_into, push_json_string, text_of};
+use crate::normalize::{address, campaign, timestamp, url};
+use crate::record::Event;
+
+/// Limits of items and requests; each is named in the configuration under `ingest`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// `max_body_bytes`: a body, after decompression.
+    pub max_body_bytes: usize,
+    /// `max_events_per_request`
+    pub max_events_per_request: usize,
+    /// `max_event_bytes`: one event as sent.
+    pub max_event_bytes: usize,
+    /// `max_properties_bytes`: the properties of an event as sent.
+    pub max_properties_bytes: usize,
+    /// `max_depth`: objects and arrays nested in an event.
+    pub max_depth: usize,
+    /// `max_id_chars`: each id.
+    pub max_id_chars: usize,
+    /// `max_url_chars`: what a column of an address takes; longer ones stay in the properties.
+    pub max_url_chars: usize,
+    /// `max_future_s`: how far ahead of the server's clock an event may be.
+    pub max_future_s: i64,
+    /// `min_timestamp`: the earliest time of an event.
+    pub min_timestamp: DateTime<Utc>,
+}
+
+const MAX_EVENT_TYPE_CHARS: usize = 255;
+
+/// What is known of a request besides its body.
+pub struct RequestContext<'r> {
+    /// Whose events.
+    pub tenant: Tenant,
+    /// When it arrived.
+    pub received_at: DateTime<Utc>,
+    /// Whether addresses are masked before they are stored.
+    pub mask_ip: bool,
+    /// The client's address and user agent, where the client is the visitor's own device (a publishable key).
+    pub device: Option<(IpAddr, Option<&'r str>)>,
+    /// Gives items without an id one that a retry repeats.
+    pub idempotency_key: Option<&'r str>,
+    /// Limits.
+    pub limits: &'r Limits,
+    /// Random bits for the ids that we assign.
+    pub entropy: &'r mut dyn FnMut() -> [u8; 10],
+}
+
+/// An item before the check: raw JSON values by their meaning.
+#[derive(Debug, Default)]
+pub struct Incoming<'a> {
+    /// The item as it was sent.
+    pub raw: &'a str,
+    /// Its place in the request.
+    pub index: u32,
+    /// `source` of the event.
+    pub source: &'static str,
+    /// An event type that the endpoint implies.
+    pub implied_type: Option<&'static str>,
+    /// `event_type`, and the name under which the endpoint calls it.
+    pub event_type: Option<(&'static str, &'a RawValue)>,
+    /// `event_id`
+    pub event_id: Option<&'a RawValue>,
+    /// `visitor_id`
+    pub visitor_id: Option<&'a RawValue>,
+    /// `user_id`
+    pub user_id: Option<&'a RawValue>,
+    /// `session_id`
+    pub session_id: Option<&'a RawValue>,
+    /// The item's time, and the name under which the endpoint calls it.
+    pub timestamp: Option<(&'static str, &'a RawValue)>,
+    /// `ip`
+    pub ip: Option<&'a RawValue>,
+    /// `user_agent`
+    pub user_agent: Option<&'a RawValue>,
+    /// `properties`
+    pub properties: Option<&'a RawValue>,
+    /// Everything else, treated as properties.
+    pub others: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// Whether an item may come without visitor, user and device (it names another event instead).
+    pub may_lack_identity: bool,
+}
+
+/// An item after the check.
+#[derive(Debug)]
+pub enum Checked<'a> {
+    /// It becomes an event.
+    Accepted {
+        /// Hash of tenant and id.
+        hash: IdHash,
+        /// The event.
+        event: Box<Event<'a>>,
+    },
+    /// It is refused.
+    Refused(Refusal<'a>),
+}
+
+/// A refused item.
+#[derive(Debug)]
+pub struct Refusal<'a> {
+    /// Its place in the request.
+    pub index: u32,
+    /// Its id, as far as it could be read.
+    pub event_id: Option<Cow<'a, str>>,
+    /// Its type, as far as it could be read.
+    pub event_type: Option<Cow<'a, str>>,
+    /// Why; never empty.
+    pub errors: Vec<FieldError>,
+    /// The item as it was sent.
+    pub raw: &'a str,
+    /// `source` of the event it would have been.
+    pub source: &'static str,
+}
+
+/// Checks an item and brings it into normal form.
+pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Checked<'a> {
+    let limits = context.limits;
+    let mut errors = Errors(Vec::new());
+
+    if incoming.raw.len() > limits.max_event_bytes {
+        let detail = format!("an event may have {} bytes (`ingest.max_event_bytes`), this one has {}", limits.max_event_bytes, incoming.raw.len());
+        errors.push("", "event_too_large", detail);
+    }
+    let event_type = match (incoming.event_type, incoming.implied_type) {
+        (_, Some(implied)) => Some(Cow::Borrowed(implied)),
+        (Some((name, value)), None) => errors.event_type(name, value),
+        (None, None) => {
+            errors.push("/event_type", "event_type_missing", "`event_type` is required".into());
+            None
+        }
+    };
+    let mut id = |name: &str, value: Option<&'a RawValue>| value.and_then(|value| errors.id(name, value, limits.max_id_chars));
+    let event_id = id("event_id", incoming.event_id);
+    let visitor_id = id("visitor_id", incoming.visitor_id);
+    let user_id = id("user_id", incoming.user_id);
+    let session_id = id("session_id", incoming.session_id);
+    let user_agent = incoming.user_agent.and_then(|value| errors.text("user_agent", value));
+    let ip = incoming.ip.and_then(|value| errors.text("ip", value)).and_then(|text| text.trim().parse::<IpAddr>().ok());
+    let occurred_at = match incoming.timestamp {
+        Some((name, value)) => errors.time(name, value, context),
+        None => None,
+    }
+    .unwrap_or(context.received_at);
+    let mut members = incoming.properties.and_then(|value| errors.properties(value, limits)).unwrap_or_default();
+    if is_deeper_than(incoming.raw, limits.max_depth) {
+        let detail = format!("an event may nest {} levels (`ingest.max_depth`)", limits.max_depth);
+        errors.push("", "too_deep", detail);
+    }
+
+    let (device_ip, device_agent) = match context.device {
+        Some((ip, agent)) => (Some(ip), agent),
+        None => (None, None),
+    };
+    let ip = ip.or(device_ip).map(|ip| if context.mask_ip { address::mask(ip) } else { ip.to_canonical() });
+    let user_agent = user_agent.or_else(|| device_agent.map(|agent| Cow::Owned(agent.to_owned())));
+    let visitor_id = match (visitor_id, &user_id, ip, &user_agent) {
+        (Some(visitor), ..) => Some(visitor),
+        (None, None, Some(ip), Some(agent)) => Some(Cow::Owned(address::fingerprint(address::mask(ip), agent))),
+        (None, None, ..) if !incoming.may_lack_identity => {
+            let detail = "one of `visitor_id`, `user_id`, or `ip` with `user_agent` is required".into();
+            errors.push("", "identity_missing", detail);
+            None
+        }
+        (None, ..) => None,
+    };
+
+    let (Some(event_type), true) = (event_type.clone(), errors.0.is_empty()) else {
+        return Checked::Refused(Refusal {
+            index: incoming.index,
+            event_id,
+            event_type,
+            errors: errors.0,
+            raw: incoming.raw,
+            source: incoming.source,
+        });
+    };
+
+    let event_id = event_id.unwrap_or_else(|| Cow::Owned(assigned_id(incoming.index, context)));
+    let hash = IdHash::new(context.tenant, &event_id);
+    let mut event = Box::new(Event::at(occurred_at.timestamp_micros()));
+    event.is_bot = user_agent.as_deref().is_some_and(iscrawl::is_crawler);
+    event.set(TextField::EventId, event_id);
+    event.set(TextField::Source, incoming.source);
+    for (field, text) in [
+        (TextField::VisitorId, visitor_id),
+        (TextField::UserId, user_id),
+        (TextField::SessionId, session_id),
+        (TextField::UserAgent, user_agent),
+        (TextField::Ip, ip.map(|ip| Cow::Owned(ip.to_string()))),
+    ] {
+        if let Some(text) = text {
+            event.set(field, text);
+        }
+    }
+    members.0.extend(incoming.others);
+    let reading = Reading { event_type: &event_type, max_url_chars: limits.max_url_chars };
+    set_address(&mut event, &members);
+    if let Some(rest) = move_into(&mut event, &members.0, reading) {
+        event.set(TextField::Properties, rest);
+    }
+    event.set(TextField::EventType, event_type);
+    Checked::Accepted { hash, event }
+}
+
+/// Sets what the page's and the referring address tell; both stay among the members, for their own columns.
+fn set_address<'a>(event: &mut Event<'a>, members: &Members<'a>) {
+    let member = |name: &str| members.0.iter().find(|(member, _)| member == name).and_then(|(_, value)| text_of(value));
+    if let Some(page) = member("url") {
+        each_part(event, page, TextField::Host, Some(TextField::Path));
+    }
+    if let Some(referrer) = member("referrer") {
+        each_part(event, referrer, TextField::ReferrerHost, None);
+    }
+}
+
+fn each_part<'a>(event: &mut Event<'a>, text: Cow<'a, str>, host: TextField, path: Option<TextField>) {
+    match text {
+        Cow::Borrowed(text) => {
+            let parts = url::split(text);
+            if let Some(name) = parts.host {
+                event.set(host, name);
+            }
+            let Some(path) = path else { return };
+            if let Some(text) = parts.path {
+                event.set(path, text);
+            }
+            for (field, value) in parts.query.into_iter().flat_map(campaign::from_query) {
+                event.set(field, value);
+            }
+        }
+        // An address with JSON escapes: rare, so its parts are copied.
+        Cow::Owned(text) => {
+            let parts = url::split(&text);
+            if let Some(name) = parts.host {
+                event.set(host, name.into_owned());
+            }
+            let Some(path) = path else { return };
+            if let Some(text) = parts.path {
+                event.set(path, text.to_owned());
+            }
+            for (field, value) in parts.query.into_iter().flat_map(campaign::from_query) {
+                event.set(field, value.into_owned());
+            }
+        }
+    }
+}
+
+fn assigned_id(index: u32, context: &mut RequestContext<'_>) -> String {
+    match context.idempotency_key {
+        Some(key) => format!("{key}_{index}"),
+        None => {
+            let millis = context.received_at.timestamp_millis().unsigned_abs();
+            Builder::from_unix_timestamp_millis(millis, &(context.entropy)()).into_uuid().to_string()
+        }
+    }
+}
+
+struct Errors(Vec<FieldError>);
+
+impl Errors {
+    fn push(&mut self, pointer: &str, code: &'static str, detail: String) {
+        self.0.push(FieldError { pointer: pointer.to_owned(), code, detail });
+    }
+
+    fn text<'a>(&mut self, name: &str, value: &'a RawValue) -> Option<Cow<'a, str>> {
+        if value.get() == "null" {
+            return None;
+        }
+        let text = text_of(value);
+        if text.is_none() {
+            self.push(&format!("/{name}"), "wrong_type", format!("`{name}` must be text"));
+        }
+        text
+    }
+
+    fn id<'a>(&mut self, name: &str, value: &'a RawValue, max_chars: usize) -> Option<Cow<'a, str>> {
+        let text = self.text(name, value).filter(|text| !text.is_empty())?;
+        if text.len() > max_chars && text.chars().count() > max_chars {
+            let detail = format!("`{name}` may have {max_chars} characters (`ingest.max_id_chars`)");
+            self.push(&format!("/{name}"), "too_long", detail);
+            return None;
+        }
+        if text.bytes().any(|byte| byte.is_ascii_control()) {
+            self.push(&format!("/{name}"), "control_character", format!("`{name}` holds a control character"));
+            return None;
+        }
+        Some(text)
+    }
+
+    fn event_type<'a>(&mut self, name: &str, value: &'a RawValue) -> Option<Cow<'a, str>> {
+        let pointer = format!("/{name}");
+        if value.get() == "null" {
+            self.push(&pointer, "event_type_missing", format!("`{name}` is required"));
+            return None;
+        }
+        let text = campaign::trimmed(self.text(name, value)?);
+        let chars = text.chars().count();
+        if chars == 0 {
+            self.push(&pointer, "event_type_missing", format!("`{name}` is required"));
+        } else if chars > MAX_EVENT_TYPE_CHARS {
+            self.push(&pointer, "too_long", format!("`{name}` may have {MAX_EVENT_TYPE_CHARS} characters"));
+        } else if text.bytes().any(|byte| byte.is_ascii_control()) {
+            self.push(&pointer, "control_character", format!("`{name}` holds a control character"));
+        } else if text.starts_with(RESERVED_PREFIX) && !is_known_reserved_type(&text) {
+            let detail = format!("names that begin with `{RESERVED_PREFIX}` are reserved, and this is none of them");
+            self.push(&pointer, "event_type_reserved", detail);
+        } else {
+            return Some(text);
+        }
+        None
+    }
+
+    fn time(&mut self, name: &str, value: &RawValue, context: &RequestContext<'_>) -> Option<DateTime<Utc>> {
+        if value.get() == "null" {
+            return None;
+        }
+        let pointer = format!("/{name}");
+        let Some(time) = text_of(value).as_deref().and_then(timestamp::parse) else {
+            self.push(&pointer, "timestamp_invalid", format!("`{name}` must be an ISO 8601 date and time"));
+            return None;
+        };
+        let limits = context.limits;
+        if time > context.received_at + chrono::Duration::seconds(limits.max_future_s) {
+            let detail = format!("`{name}` is more than {} s ahead of the server's clock (`ingest.max_future_s`)", limits.max_future_s);
+            self.push(&pointer, "timestamp_in_future", detail);
+            return None;
+        }
+        if time < limits.min_timestamp {
+            let detail = format!("`{name}` is before {} (`ingest.min_timestamp`)", limits.min_timestamp.to_rfc3339());
+            self.push(&pointer, "timestamp_too_old", detail);
+            return None;
+        }
+        Some(time)
+    }
+
+    fn properties<'a>(&mut self, value: &'a RawValue, limits: &Limits) -> Option<Members<'a>> {
+        let json = value.get();
+        if json == "null" {
+            return None;
+        }
+        if json.len() > limits.max_properties_bytes {
+            let detail = format!("`properties` may have {} bytes (`ingest.max_properties_bytes`), these have {}", limits.max_properties_bytes, json.len());
+            self.push("/properties", "properties_too_large", detail);
+            return None;
+        }
+        match serde_json::from_str(json) {
+            Ok(members) => Some(members),
+            Err(_) => {
+                self.push("/properties", "wrong_type", "`properties` must be an object".into());
+                None
+            }
+        }
+    }
+}
+
+/// The errors of a refusal as JSON text, for `rejected_events`.
+pub fn errors_json(errors: &[FieldError]) -> String {
+    let mut json = String::from("[");
+    for error in errors {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        json.push_str("{\"pointer\":");
+        push_json_string(&mut json, &error.pointer);
+        json.push_str(",\"code\":");
+        push_json_string(&mut json, error.code);
+        json.push_str(",\"detail\":");
+        push_json_string(&mut json, &error.detail);
+        json.push('}');
+    }
+    json.push(']');
+    json
+}

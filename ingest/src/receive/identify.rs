@@ -1,0 +1,37 @@
+//! `POST /api/v1/identify`: a visitor is a known user; stored as `$identify`.
+
+use touchline_schemas::event::{IDENTIFY, SOURCE_NATIVE};
+
+use super::answer::{FieldError, ReceiveError};
+use super::check::{Checked, Incoming, Refusal, RequestContext, check};
+use super::events::require_object;
+use crate::normalize::properties::Members;
+
+pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Result<Vec<Checked<'a>>, ReceiveError> {
+    require_object(body)?;
+    let raw = std::str::from_utf8(body).map_err(|error| ReceiveError::InvalidJson { detail: error.to_string() })?;
+    let members: Members<'a> = serde_json::from_str(raw)?;
+    let mut incoming = Incoming { raw, source: SOURCE_NATIVE, implied_type: Some(IDENTIFY), ..Incoming::default() };
+    for (name, value) in members.0 {
+        match name.as_ref() {
+            "user_id" => incoming.user_id = Some(value),
+            "visitor_id" => incoming.visitor_id = Some(value),
+            "event_id" => incoming.event_id = Some(value),
+            "timestamp" => incoming.timestamp = Some(("timestamp", value)),
+            "ip" => incoming.ip = Some(value),
+            "user_agent" => incoming.user_agent = Some(value),
+            _ if value.get() == "null" => {}
+            _ => incoming.others.push((name, value)),
+        }
+    }
+    if incoming.user_id.is_none_or(|value| matches!(value.get(), "null" | "\"\"")) {
+        let errors = vec![FieldError {
+            pointer: "/user_id".into(),
+            code: "user_id_missing",
+            detail: "`user_id` is required".into(),
+        }];
+        let event_type = Some(IDENTIFY.into());
+        return Ok(vec![Checked::Refused(Refusal { index: 0, event_id: None, event_type, errors, raw, source: SOURCE_NATIVE })]);
+    }
+    Ok(vec![check(incoming, context)])
+}

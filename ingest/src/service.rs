@@ -1,0 +1,130 @@
+//! The handle that the API holds: a request in, a durable receipt out.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use touchline_schemas::Tenant;
+use touchline_schemas::clock::SharedClock;
+
+use crate::batch::Batch;
+use crate::body::{self, BodyError};
+use crate::event_ids::HotWindow;
+use crate::log::{LogOptions, LogWriter, SegmentFile};
+use crate::receive::{self, Endpoint, Limits, Receipt, ReceiveError, RequestContext};
+
+/// How ingest is set up.
+#[derive(Debug, Clone)]
+pub struct IngestOptions {
+    /// Limits of requests.
+    pub limits: Limits,
+    /// Sizes and ages of the log.
+    pub log: LogOptions,
+    /// Ids that are known to be duplicates at once.
+    pub hot_window_events: usize,
+}
+
+/// Who sent a request.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Whose events.
+    pub tenant: Tenant,
+    /// Whether the key is a publishable one: then the client is the visitor's device.
+    pub publishable: bool,
+    /// Whether addresses are masked before they are stored.
+    pub mask_ip: bool,
+    /// The client's address.
+    pub peer_ip: Option<IpAddr>,
+    /// The client's user agent.
+    pub user_agent: Option<String>,
+    /// `Idempotency-Key` or `X-Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+}
+
+/// Ingest: cheap to clone, shared by all requests.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    limits: Limits,
+    log: Arc<LogWriter>,
+    hot: Mutex<HotWindow>,
+    clock: SharedClock,
+}
+
+impl Ingest {
+    /// Opens the log in `folder`. Closed segments go to `sealed`, where a lake writer takes them; new ones are numbered
+    /// above `last_committed`.
+    pub fn open(
+        folder: &Path,
+        options: IngestOptions,
+        last_committed: Option<i64>,
+        sealed: mpsc::UnboundedSender<SegmentFile>,
+        clock: SharedClock,
+    ) -> std::io::Result<Self> {
+        let log = Arc::new(LogWriter::open(folder, options.log, last_committed, sealed)?);
+        let hot = Mutex::new(HotWindow::new(options.hot_window_events));
+        Ok(Self { inner: Arc::new(Inner { limits: options.limits, log, hot, clock }) })
+    }
+
+    /// The log, for the lake writer.
+    pub fn log(&self) -> &Arc<LogWriter> {
+        &self.inner.log
+    }
+
+    /// Writes what waits and takes no more.
+    pub fn close(&self) {
+        self.inner.log.close();
+    }
+
+    /// Whether the log can be written.
+    pub fn health(&self) -> Result<(), ReceiveError> {
+        self.inner.log.health().map_err(ReceiveError::from)
+    }
+
+    /// Inflates a body by its `Content-Encoding`, no further than `ingest.max_body_bytes`.
+    pub fn decode_body(&self, encodings: Option<&str>, body: Bytes) -> Result<Bytes, BodyError> {
+        body::decode(encodings, body, self.inner.limits.max_body_bytes)
+    }
+
+    /// Checks a request and makes what it carries durable; when this returns, the receipt may be sent.
+    pub async fn receive(&self, origin: &Origin, endpoint: Endpoint, body: Bytes) -> Result<Receipt, ReceiveError> {
+        let batch = self.inner.read(origin, endpoint, &body)?;
+        drop(body);
+        // Inside the log's order: an event is a duplicate of what stands before it there.
+        let appended = self.inner.log.append(|generation, out| {
+            let mut hot = self.inner.hot.lock();
+            batch.put(|id| hot.insert(generation, id), out)
+        })?;
+        Ok(appended.durable().await?)
+    }
+}
+
+impl Inner {
+    fn read(&self, origin: &Origin, endpoint: Endpoint, body: &[u8]) -> Result<Batch, ReceiveError> {
+        let received_at = self.clock.now();
+        let mut entropy = rand::random::<[u8; 10]>;
+        let device = origin.peer_ip.filter(|_| origin.publishable).map(|ip| (ip, origin.user_agent.as_deref()));
+        let mut context = RequestContext {
+            tenant: origin.tenant,
+            received_at,
+            mask_ip: origin.mask_ip,
+            device,
+            idempotency_key: origin.idempotency_key.as_deref(),
+            limits: &self.limits,
+            entropy: &mut entropy,
+        };
+        let items = receive::read(endpoint, body, &mut context)?;
+        let mut batch = Batch::new(origin.tenant, received_at, items.len());
+        for item in items {
+            batch.push(item, &mut entropy);
+        }
+        Ok(batch)
+    }
+}

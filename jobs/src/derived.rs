@@ -1,0 +1,118 @@
+//! What jobs that write derived tables share: rows split by day into files, and a commit that happens once per
+//! version of the source.
+
+use std::ops::RangeInclusive;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
+use arrow::datatypes::TimestampMicrosecondType;
+use arrow::error::ArrowError;
+use chrono::{DateTime, NaiveDate, Utc};
+use touchline_lake::{Commit, CommitInfo, DataFile, LakeError, LakeTable, NewFile, Txn};
+use touchline_schemas::Tenant;
+use touchline_schemas::tables::Table;
+use uuid::Uuid;
+
+/// Files to add to and to take out of a derived table.
+#[derive(Debug, Default)]
+pub struct Replacement {
+    pub add: Vec<NewFile>,
+    pub remove: Vec<DataFile>,
+}
+
+/// Why a derived table was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum DerivedError {
+    /// The lake failed, or somebody else committed first.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// Rows could not be arranged.
+    #[error("{table:?} of {tenant}: {source}")]
+    Rows {
+        /// The table.
+        table: Table,
+        /// Whose rows.
+        tenant: Tenant,
+        /// The cause.
+        #[source]
+        source: ArrowError,
+    },
+}
+
+/// The transaction id of a job.
+pub fn application(job: &str) -> String {
+    format!("touchline-job-{job}")
+}
+
+impl Replacement {
+    /// Commits, under the source's version as number: the same version is never applied twice.
+    pub async fn commit(self, table: &LakeTable, job: &str, source_version: i64, watermark: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<i64, DerivedError> {
+        let commit = Commit {
+            add: self.add,
+            remove: self.remove,
+            txn: Some(Txn { application: application(job), version: source_version }),
+            info: CommitInfo { source_version: Some(source_version), watermark, counts: serde_json::Value::Null },
+        };
+        Ok(table.commit(commit, now).await?)
+    }
+}
+
+/// Writes one tenant's rows to `table`, a file for each day of its time column, oldest first; days outside `days` are
+/// left out.
+pub async fn write_days(
+    table: &LakeTable,
+    tenant: Tenant,
+    rows: &[RecordBatch],
+    days: &RangeInclusive<NaiveDate>,
+    now: DateTime<Utc>,
+) -> Result<Vec<NewFile>, DerivedError> {
+    let mut files = Vec::new();
+    let parts = split_days(table.table(), rows).map_err(|source| DerivedError::Rows { table: table.table(), tenant, source })?;
+    for (day, rows) in parts {
+        if days.contains(&day) {
+            let stem = Uuid::now_v7().simple().to_string();
+            files.push(table.write_file(tenant, day, &stem, rows, now).await?);
+        }
+    }
+    Ok(files)
+}
+
+fn split_days(table: Table, batches: &[RecordBatch]) -> Result<Vec<(NaiveDate, RecordBatch)>, ArrowError> {
+    let Some(first) = batches.first() else { return Ok(Vec::new()) };
+    let rows = as_stored(table, &concat_batches(&first.schema(), batches)?)?;
+    let times = |rows: &RecordBatch| -> Result<Vec<i64>, ArrowError> {
+        let column = rows.column_by_name(table.time_column());
+        let column = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        Ok(column.ok_or_else(|| ArrowError::SchemaError("no time column".into()))?.values().to_vec())
+    };
+    let order = sort_to_indices(
+        rows.column_by_name(table.time_column()).ok_or_else(|| ArrowError::SchemaError("no time column".into()))?,
+        None,
+        None,
+    )?;
+    let rows = take_record_batch(&rows, &order)?;
+    let times = times(&rows)?;
+    let day_of = |micros: i64| DateTime::from_timestamp_micros(micros).map_or(NaiveDate::MIN, |time| time.date_naive());
+    let mut parts = Vec::new();
+    let mut start = 0;
+    while start < times.len() {
+        let day = day_of(times[start]);
+        let length = times[start..].partition_point(|micros| day_of(*micros) == day);
+        parts.push((day, rows.slice(start, length)));
+        start += length;
+    }
+    Ok(parts)
+}
+
+/// The columns of the table's files, in their order and types.
+fn as_stored(table: Table, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = table.file_schema();
+    let columns = schema.fields().iter().map(|field| {
+        let column = rows
+            .column_by_name(field.name())
+            .ok_or_else(|| ArrowError::SchemaError(format!("no column `{}`", field.name())))?;
+        cast(column, field.data_type())
+    });
+    let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+    RecordBatch::try_new(schema, columns)
+}

@@ -1,0 +1,227 @@
+//! Job `sessions`: keeps the table `sessions` equal to what a full computation over `events` would give.
+//!
+//! It finds the days that new events fall on, and recomputes the sessions that start on those days and their
+//! neighbours, from these days' events and a day more on either side; a session that runs out of that range widens it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use async_trait::async_trait;
+use chrono::{DateTime, Days, Duration, NaiveDate};
+use touchline_lake::Snapshot;
+use touchline_pipeline::sessions::{SessionParams, sessions};
+use touchline_pipeline::{PipelineError, QueryEngine};
+use touchline_schemas::Tenant;
+use touchline_schemas::control::{AccountSettings, ControlDb};
+use touchline_schemas::tables::{Table, sessions as column};
+
+use crate::derived::{Replacement, application, write_days};
+use crate::{Job, JobContext, JobError, JobReport, RunRequest};
+
+const NAME: &str = "sessions";
+
+/// The job.
+#[derive(Debug, Clone)]
+pub struct SessionsJob {
+    engine: QueryEngine,
+    control: ControlDb,
+    default_timeout: Duration,
+}
+
+impl SessionsJob {
+    /// A job over the engine's lake; accounts that set no timeout have `default_timeout`.
+    pub fn new(engine: QueryEngine, control: ControlDb, default_timeout: Duration) -> Self {
+        Self { engine, control, default_timeout }
+    }
+}
+
+#[async_trait]
+impl Job for SessionsJob {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn run(&self, request: RunRequest, context: &JobContext) -> Result<JobReport, JobError> {
+        let lake = self.engine.lake();
+        let events = lake.table(Table::Events).snapshot().await.map_err(JobError::failed)?;
+        let table = lake.table(Table::Sessions);
+        let existing = table.snapshot().await.map_err(JobError::failed)?;
+        let done = table.last_txn(&application(NAME)).await.map_err(JobError::failed)?.filter(|_| !request.full);
+        let mut report = JobReport {
+            source_version: Some(events.version),
+            watermark: events.info.as_ref().and_then(|info| info.watermark),
+            ..JobReport::default()
+        };
+        if done == Some(events.version) {
+            report.unchanged = true;
+            return Ok(report);
+        }
+
+        let mut replacement = Replacement::default();
+        for (tenant, days) in self.affected(&events, done).await? {
+            let params = self.params(tenant).await?;
+            for days in ranges(&days) {
+                context.check_cancelled()?;
+                let recomputed = self.recompute(&events, tenant, days, &params).await?;
+                report.rows_read += recomputed.rows_read;
+                report.bytes_read += recomputed.bytes_read;
+                let files = existing.files(tenant).iter().filter(|file| recomputed.days.contains(&file.date));
+                replacement.remove.extend(files.cloned());
+                let now = context.clock.now();
+                let files = write_days(table, tenant, &recomputed.sessions, &recomputed.days, now).await;
+                replacement.add.extend(files.map_err(JobError::failed)?);
+            }
+        }
+        report.rows_written = replacement.add.iter().map(|file| file.rows).sum();
+        report.bytes_written = replacement.add.iter().map(|file| file.size_bytes).sum();
+        replacement
+            .commit(table, NAME, events.version, report.watermark, context.clock.now())
+            .await
+            .map_err(JobError::failed)?;
+        Ok(report)
+    }
+}
+
+struct Recomputed {
+    /// Days whose sessions are replaced.
+    days: RangeInclusive<NaiveDate>,
+    sessions: Vec<RecordBatch>,
+    rows_read: u64,
+    bytes_read: u64,
+}
+
+impl SessionsJob {
+    /// The days on which events are new since version `done`, or all days.
+    async fn affected(&self, events: &Snapshot, done: Option<i64>) -> Result<BTreeMap<Tenant, BTreeSet<NaiveDate>>, JobError> {
+        let added = match done {
+            Some(done) => {
+                let events_table = self.engine.lake().table(Table::Events);
+                events_table.files_added(done, events.version).await.map_err(JobError::failed)?
+            }
+            None => None,
+        };
+        let files = match added {
+            Some(added) => added,
+            None => events.tenants().flat_map(|tenant| events.files(tenant).to_vec()).collect(),
+        };
+        let mut affected: BTreeMap<Tenant, BTreeSet<NaiveDate>> = BTreeMap::new();
+        for file in files {
+            affected.entry(file.tenant).or_default().insert(file.date);
+        }
+        Ok(affected)
+    }
+
+    async fn params(&self, tenant: Tenant) -> Result<SessionParams, JobError> {
+        let account = self.control.account(tenant.account_id).await.map_err(JobError::failed)?;
+        let settings: AccountSettings = account.map(|account| account.settings).unwrap_or_default();
+        let mut params = SessionParams {
+            timeout: settings
+                .session_timeout_minutes
+                .map_or(self.default_timeout, |minutes| Duration::minutes(i64::from(minutes))),
+            ..SessionParams::default()
+        };
+        if let Some(types) = settings.conversion_event_types {
+            params.conversion_event_types = types;
+        }
+        Ok(params)
+    }
+
+    async fn recompute(
+        &self,
+        events: &Snapshot,
+        tenant: Tenant,
+        changed: RangeInclusive<NaiveDate>,
+        params: &SessionParams,
+    ) -> Result<Recomputed, JobError> {
+        let files = events.files(tenant);
+        let mut replaced = before(*changed.start())..=after(*changed.end());
+        let mut read = before(*replaced.start())..=after(*replaced.end());
+        loop {
+            let chosen: Vec<_> = files.iter().filter(|file| read.contains(&file.date)).cloned().collect();
+            let rows_read = chosen.iter().map(|file| file.rows).sum();
+            let bytes_read = chosen.iter().map(|file| file.size_bytes).sum();
+            let cut = self.cut(chosen, params).await.map_err(JobError::failed)?;
+            match widened(&cut, &changed, &replaced, &read) {
+                Some(wider) if files.iter().any(|file| wider.1.contains(&file.date) && !read.contains(&file.date)) => {
+                    (replaced, read) = wider;
+                }
+                // There is nothing more to read beyond.
+                Some(wider) => return Ok(Recomputed { days: wider.0, sessions: cut, rows_read, bytes_read }),
+                None => return Ok(Recomputed { days: replaced, sessions: cut, rows_read, bytes_read }),
+            }
+        }
+    }
+
+    async fn cut(&self, files: Vec<touchline_lake::DataFile>, params: &SessionParams) -> Result<Vec<RecordBatch>, PipelineError> {
+        let scan = touchline_pipeline::scan::LakeScan::new(Table::Events, files);
+        let context = self.engine.context();
+        Ok(sessions(&context, Arc::new(scan), params.clone())?.collect().await?)
+    }
+}
+
+type DayRange = RangeInclusive<NaiveDate>;
+
+/// Wider ranges to replace and to read, if a session of the result shows that these were too narrow: one that holds a
+/// changed day but starts before what is replaced, or one that is replaced but may go on after what was read.
+fn widened(cut: &[RecordBatch], changed: &DayRange, replaced: &DayRange, read: &DayRange) -> Option<(DayRange, DayRange)> {
+    let mut first = *replaced.start();
+    let mut last = *read.end();
+    for batch in cut {
+        let days = |name: &str| {
+            let times = batch.column_by_name(name).and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+            times.map(|times| times.values().iter().map(|micros| {
+                DateTime::from_timestamp_micros(*micros).map_or(NaiveDate::MIN, |time| time.date_naive())
+            }))
+        };
+        let (Some(starts), Some(ends)) = (days(column::STARTED_AT), days(column::ENDED_AT)) else { continue };
+        for (start, end) in starts.zip(ends) {
+            if start < *replaced.start() && end >= *changed.start() {
+                first = first.min(before(start));
+            }
+            if start <= *replaced.end() && end >= *read.end() {
+                last = last.max(after(end));
+            }
+        }
+    }
+    (first < *replaced.start() || last > *read.end()).then(|| (first..=*replaced.end(), before(first)..=last))
+}
+
+/// Consecutive days as ranges; days whose neighbourhoods touch are one range.
+fn ranges(days: &BTreeSet<NaiveDate>) -> Vec<DayRange> {
+    const REACH_DAYS: i64 = 4;
+    let mut ranges: Vec<DayRange> = Vec::new();
+    for &day in days {
+        match ranges.last_mut() {
+            Some(range) if (day - *range.end()).num_days() <= REACH_DAYS => *range = *range.start()..=day,
+            _ => ranges.push(day..=day),
+        }
+    }
+    ranges
+}
+
+fn before(day: NaiveDate) -> NaiveDate {
+    day.checked_sub_days(Days::new(1)).unwrap_or(day)
+}
+
+fn after(day: NaiveDate) -> NaiveDate {
+    day.checked_add_days(Days::new(1)).unwrap_or(day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn days_whose_neighbourhoods_touch_are_one_range() {
+        let days = ["2026-01-01", "2026-01-02", "2026-01-05", "2026-01-20"].map(day).into_iter().collect();
+        let expected = [day("2026-01-01")..=day("2026-01-05"), day("2026-01-20")..=day("2026-01-20")];
+        assert_eq!(ranges(&days), expected);
+    }
+}

@@ -1,0 +1,73 @@
+//! The query engine: one bounded memory pool for all queries, a fresh context for each.
+
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use touchline_lake::{Lake, LakeTable, Snapshot};
+use touchline_schemas::Tenant;
+use touchline_schemas::tables::Table;
+
+use crate::PipelineError;
+use crate::scan::LakeScan;
+
+/// How queries run.
+#[derive(Debug, Clone, Copy)]
+pub struct QueryOptions {
+    /// Memory of all queries together.
+    pub memory_limit_bytes: usize,
+    /// Threads of one query.
+    pub threads: usize,
+}
+
+/// Runs queries over the lake.
+#[derive(Debug, Clone)]
+pub struct QueryEngine {
+    lake: Lake,
+    runtime: Arc<RuntimeEnv>,
+    threads: usize,
+}
+
+impl QueryEngine {
+    /// An engine over `lake`, whose tables' stores are the only ones that its queries can reach.
+    pub fn new(lake: Lake, options: QueryOptions) -> Result<Self, PipelineError> {
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(options.memory_limit_bytes)))
+            .build_arc()?;
+        for table in Table::ALL {
+            let table = lake.table(table);
+            runtime.register_object_store(store_url(table.table())?.as_ref(), table.store());
+        }
+        Ok(Self { lake, runtime, threads: options.threads.max(1) })
+    }
+
+    /// The lake.
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// A context without any table.
+    pub fn context(&self) -> SessionContext {
+        let config = SessionConfig::new()
+            .with_target_partitions(self.threads)
+            .with_information_schema(false)
+            .set_bool("datafusion.execution.parquet.pushdown_filters", false);
+        SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime))
+    }
+
+    /// One tenant's rows of a table's newest version, and that version.
+    pub async fn scan(&self, table: Table, tenant: Tenant) -> Result<(LakeScan, Arc<Snapshot>), PipelineError> {
+        let table: &LakeTable = self.lake.table(table);
+        let snapshot = table.snapshot().await?;
+        let scan = LakeScan::new(table.table(), snapshot.files(tenant).to_vec());
+        Ok((scan, snapshot))
+    }
+}
+
+/// The address under which a table's store is registered.
+pub(crate) fn store_url(table: Table) -> Result<ObjectStoreUrl, DataFusionError> {
+    ObjectStoreUrl::parse(format!("touchline://{}", table.name().replace('_', "-")))
+}

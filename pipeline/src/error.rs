@@ -1,0 +1,40 @@
+//! What can go wrong in a query: the caller's parameters, the lake, or the engine.
+
+use datafusion::error::DataFusionError;
+use touchline_lake::LakeError;
+
+/// A query that gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The caller asked for something that does not exist.
+    #[error("parameter `{name}`: {detail}")]
+    BadParameter {
+        /// The parameter.
+        name: &'static str,
+        /// What is allowed.
+        detail: String,
+    },
+    /// The lake could not be read.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// The engine failed: out of its memory limit, or a defect.
+    #[error("query engine: {0}")]
+    Engine(#[from] Box<DataFusionError>),
+}
+
+impl From<DataFusionError> for PipelineError {
+    fn from(error: DataFusionError) -> Self {
+        Self::Engine(Box::new(error))
+    }
+}
+
+impl PipelineError {
+    /// Whether the same query may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::BadParameter { .. } => false,
+            Self::Lake(_) => true,
+            Self::Engine(error) => matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Reports: one file each. A report is a query over a derived table, its parameters, and what its answer came from.
+
+pub mod first_touch;
+pub mod sessions;
+pub mod traffic;
+
+use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::functions_aggregate::expr_fn::sum;
+use datafusion::logical_expr::{lit, when};
+use datafusion::prelude::{DataFrame, Expr, SessionContext, col};
+use datafusion::scalar::ScalarValue;
+use touchline_lake::Snapshot;
+use touchline_schemas::Tenant;
+use touchline_schemas::tables::{Table, sessions as column};
+
+use crate::{PipelineError, QueryEngine};
+
+/// Rows, and where they came from.
+pub struct Answer {
+    /// Columns of the rows.
+    pub schema: SchemaRef,
+    /// The rows, as they are computed.
+    pub batches: SendableRecordBatchStream,
+    /// Where they came from.
+    pub meta: AnswerMeta,
+}
+
+/// What an answer was computed from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerMeta {
+    /// The version of the table that was read.
+    pub lake_version: i64,
+    /// The version of `events` that this table was computed from.
+    pub source_version: Option<i64>,
+    /// Everything received up to then is in the answer.
+    pub watermark: Option<DateTime<Utc>>,
+    /// Name and version of the definition behind the numbers.
+    pub definition: &'static str,
+}
+
+impl AnswerMeta {
+    fn new(snapshot: &Snapshot, definition: &'static str) -> Self {
+        let info = snapshot.info.as_ref();
+        Self {
+            lake_version: snapshot.version,
+            source_version: info.and_then(|info| info.source_version),
+            watermark: info.and_then(|info| info.watermark),
+            definition,
+        }
+    }
+}
+
+/// A half-open range of time; without an end on the sides that are `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimeRange {
+    /// Inclusive.
+    pub from: Option<DateTime<Utc>>,
+    /// Exclusive.
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// Which sessions count by who made them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bots {
+    /// People only.
+    #[default]
+    Exclude,
+    /// Bots only.
+    Only,
+    /// Both.
+    Include,
+}
+
+async fn run(frame: DataFrame, meta: AnswerMeta) -> Result<Answer, PipelineError> {
+    let batches = frame.execute_stream().await?;
+    Ok(Answer { schema: batches.schema(), batches, meta })
+}
+
+/// One tenant's rows of a derived table in a range of time.
+async fn rows_in(
+    engine: &QueryEngine,
+    table: Table,
+    tenant: Tenant,
+    range: TimeRange,
+    definition: &'static str,
+) -> Result<(SessionContext, DataFrame, AnswerMeta), PipelineError> {
+    let (scan, snapshot) = engine.scan(table, tenant).await?;
+    let context = engine.context();
+    let mut frame = context.read_table(std::sync::Arc::new(scan))?;
+    if let Some(from) = range.from {
+        frame = frame.filter(col(table.time_column()).gt_eq(instant(from)))?;
+    }
+    if let Some(to) = range.to {
+        frame = frame.filter(col(table.time_column()).lt(instant(to)))?;
+    }
+    Ok((context, frame, AnswerMeta::new(&snapshot, definition)))
+}
+
+fn only(frame: DataFrame, bots: Bots) -> Result<DataFrame, PipelineError> {
+    Ok(match bots {
+        Bots::Exclude => frame.filter(col(column::IS_BOT).is_not_true())?,
+        Bots::Only => frame.filter(col(column::IS_BOT).is_true())?,
+        Bots::Include => frame,
+    })
+}
+
+fn instant(time: DateTime<Utc>) -> Expr {
+    lit(ScalarValue::TimestampMicrosecond(Some(time.timestamp_micros()), Some("UTC".into())))
+}
+
+/// How many rows a condition holds for.
+fn count_where(condition: Expr) -> Result<Expr, PipelineError> {
+    Ok(sum(when(condition, lit(1_i64)).otherwise(lit(0_i64))?))
+}
+
+/// Rejects what is not in `allowed`, in words that name it all.
+fn dimension(name: &'static str, given: &str, allowed: &[&'static str]) -> Result<&'static str, PipelineError> {
+    allowed.iter().find(|known| **known == given).copied().ok_or_else(|| PipelineError::BadParameter {
+        name,
+        detail: format!("`{given}` is none of {}", allowed.join(", ")),
+    })
+}

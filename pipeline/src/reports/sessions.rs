@@ -1,0 +1,95 @@
+//! `sessions`: one row per session, newest first.
+
+use chrono::{DateTime, Utc};
+use datafusion::logical_expr::{cast, lit};
+use datafusion::prelude::col;
+use touchline_schemas::Tenant;
+use touchline_schemas::event::TextField;
+use touchline_schemas::tables::{Table, sessions as column};
+
+use super::{Answer, Bots, TimeRange, dimension, instant, only, rows_in, run};
+use crate::sessions::DEFINITION;
+use crate::{PipelineError, QueryEngine};
+
+/// What the caller may choose.
+#[derive(Debug, Clone, Default)]
+pub struct Params {
+    /// By the session's start.
+    pub range: TimeRange,
+    /// By who made it.
+    pub bots: Bots,
+    /// Column and value; all must hold.
+    pub filters: Vec<(String, String)>,
+    /// Start and id of the last row that the caller has.
+    pub after: Option<(DateTime<Utc>, String)>,
+    /// At most so many rows.
+    pub limit: Option<usize>,
+}
+
+/// The columns of the report, which are also those that can be filtered by.
+pub const COLUMNS: [&str; 42] = [
+    column::SESSION_ID,
+    TextField::VisitorId.column(),
+    TextField::UserId.column(),
+    column::CLIENT_SESSION_ID,
+    column::IS_BOT,
+    column::STARTED_AT,
+    column::ENDED_AT,
+    column::DURATION_S,
+    column::EVENT_COUNT,
+    column::PAGE_VIEW_COUNT,
+    column::INTERACTION_COUNT,
+    column::CONVERSION_COUNT,
+    column::REVENUE,
+    column::IS_BOUNCE,
+    column::IS_ENGAGED,
+    column::CHANNEL,
+    column::ENTRY_PAGE,
+    column::EXIT_PAGE,
+    column::UTM_FIELDS[0].column(),
+    column::UTM_FIELDS[1].column(),
+    column::UTM_FIELDS[2].column(),
+    column::UTM_FIELDS[3].column(),
+    column::UTM_FIELDS[4].column(),
+    column::UTM_FIELDS[5].column(),
+    column::UTM_FIELDS[6].column(),
+    column::UTM_FIELDS[7].column(),
+    column::UTM_FIELDS[8].column(),
+    column::UTM_FIELDS[9].column(),
+    column::UTM_FIELDS[10].column(),
+    column::UTM_FIELDS[11].column(),
+    column::UTM_FIELDS[12].column(),
+    column::FIRST_EVENT_FIELDS[0].column(),
+    column::FIRST_EVENT_FIELDS[1].column(),
+    column::FIRST_EVENT_FIELDS[2].column(),
+    column::FIRST_EVENT_FIELDS[3].column(),
+    column::FIRST_EVENT_FIELDS[4].column(),
+    column::FIRST_EVENT_FIELDS[5].column(),
+    column::FIRST_EVENT_ID,
+    column::LAST_EVENT_ID,
+    column::UTM_EVENT_ID,
+    column::ENTRY_EVENT_ID,
+    column::EXIT_EVENT_ID,
+];
+
+/// Sessions that started in the range.
+pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Answer, PipelineError> {
+    let (_, frame, meta) = rows_in(engine, Table::Sessions, tenant, params.range, DEFINITION).await?;
+    let mut frame = only(frame, params.bots)?;
+    for (name, value) in &params.filters {
+        let name = dimension("filter", name, &COLUMNS)?;
+        let text = cast(col(name), arrow::datatypes::DataType::Utf8View);
+        frame = frame.filter(text.eq(lit(value.as_str())))?;
+    }
+    let (start, id) = (col(column::STARTED_AT), col(column::SESSION_ID));
+    if let Some((time, last)) = &params.after {
+        let earlier = start.clone().lt(instant(*time));
+        let same_time = start.clone().eq(instant(*time)).and(id.clone().lt(lit(last.as_str())));
+        frame = frame.filter(earlier.or(same_time))?;
+    }
+    let frame = frame
+        .select(COLUMNS.map(col))?
+        .sort(vec![start.sort(false, false), id.sort(false, false)])?
+        .limit(0, params.limit)?;
+    run(frame, meta).await
+}

@@ -1,0 +1,155 @@
+//! A table of the lake as DataFusion sees it: the files that the Delta log names, for one tenant, read by DataFusion's
+//! own Parquet source.
+//!
+//! The file list comes from a snapshot, so a folder that holds more (a crashed writer's leftovers, compacted files) is
+//! never read twice. Filters on the table's time column leave out files by their statistics before anything is opened.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Result, ScalarValue, ToDFSchema};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::source::ParquetSource;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use touchline_lake::DataFile;
+use touchline_schemas::tables::Table;
+
+use crate::engine::store_url;
+
+/// Some files of one table.
+#[derive(Debug, Clone)]
+pub struct LakeScan {
+    table: Table,
+    schema: SchemaRef,
+    files: Vec<DataFile>,
+}
+
+impl LakeScan {
+    /// The rows of `files`, which belong to `table`.
+    pub fn new(table: Table, files: Vec<DataFile>) -> Self {
+        Self { table, schema: scan_schema(table), files }
+    }
+
+    /// The same table, with those of its files that `keep` accepts.
+    pub fn filter_files(mut self, keep: impl Fn(&DataFile) -> bool) -> Self {
+        self.files.retain(keep);
+        self
+    }
+
+    /// Files that would be read.
+    pub fn files(&self) -> &[DataFile] {
+        &self.files
+    }
+}
+
+/// The columns of the files, with text as views: they are cheap to filter, sort and take.
+pub fn scan_schema(table: Table) -> SchemaRef {
+    let files = table.file_schema();
+    let fields = files.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Field::new(field.name(), DataType::Utf8View, field.is_nullable()),
+        _ => field.as_ref().clone(),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+#[async_trait]
+impl TableProvider for LakeScan {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let range = TimeBounds::of(filters, self.table.time_column());
+        let files: Vec<&DataFile> = self.files.iter().filter(|file| range.may_hold(file)).collect();
+        if files.is_empty() {
+            let schema = match projection {
+                Some(columns) => Arc::new(self.schema.project(columns)?),
+                None => Arc::clone(&self.schema),
+            };
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let mut source = ParquetSource::new(Arc::clone(&self.schema));
+        if let Some(filter) = conjunction(filters.to_vec()) {
+            let schema = Arc::clone(&self.schema).to_dfschema()?;
+            source = source.with_predicate(state.create_physical_expr(filter, &schema)?);
+        }
+        let config = FileScanConfigBuilder::new(store_url(self.table)?, Arc::new(source))
+            .with_file_groups(groups(&files, state.config().target_partitions()))
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+}
+
+/// Shares files out so that each group has about the same bytes, and days stay in order inside a group.
+fn groups(files: &[&DataFile], count: usize) -> Vec<FileGroup> {
+    let total: u64 = files.iter().map(|file| file.size_bytes).sum();
+    let share = total.div_ceil(count.max(1) as u64).max(1);
+    let mut groups = vec![Vec::new(); count.max(1)];
+    let mut before = 0;
+    for file in files {
+        let group = ((before / share) as usize).min(groups.len() - 1);
+        groups[group].push(PartitionedFile::new(file.path.clone(), file.size_bytes));
+        before += file.size_bytes;
+    }
+    groups.retain(|group| !group.is_empty());
+    groups.into_iter().map(FileGroup::new).collect()
+}
+
+/// What filters say about the time column.
+#[derive(Debug, Default)]
+struct TimeBounds {
+    at_least: Option<DateTime<Utc>>,
+    at_most: Option<DateTime<Utc>>,
+}
+
+impl TimeBounds {
+    fn of(filters: &[Expr], column: &str) -> Self {
+        let mut bounds = Self::default();
+        for filter in filters {
+            let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else { continue };
+            let (Expr::Column(name), Expr::Literal(ScalarValue::TimestampMicrosecond(Some(micros), _), _)) =
+                (left.as_ref(), right.as_ref())
+            else {
+                continue;
+            };
+            let Some(time) = DateTime::from_timestamp_micros(*micros).filter(|_| name.name == column) else { continue };
+            match op {
+                Operator::GtEq | Operator::Gt => bounds.at_least = bounds.at_least.max(Some(time)),
+                Operator::LtEq | Operator::Lt => {
+                    bounds.at_most = Some(bounds.at_most.map_or(time, |known| known.min(time)));
+                }
+                _ => {}
+            }
+        }
+        bounds
+    }
+
+    fn may_hold(&self, file: &DataFile) -> bool {
+        let Some((earliest, latest)) = file.time_range else { return true };
+        self.at_least.is_none_or(|bound| latest >= bound) && self.at_most.is_none_or(|bound| earliest <= bound)
+    }
+}

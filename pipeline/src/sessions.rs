@@ -1,0 +1,60 @@
+//! Sessions: a visitor's events without a pause of more than 30 minutes.
+//!
+//! # The formulation
+//!
+//! A *fragment* is part of a session: an interval of time with sums and with the values of its first, last, … events.
+//! One event is the smallest fragment. Two fragments of a visitor belong to one session exactly if the pause between
+//! their intervals is not longer than the timeout, and merging them is commutative and associative. So sessions are
+//! `merge(fragments)`, and any part of the events can be merged first, in any order, by anyone: each scan partition
+//! merges its own rows in bounded memory, then what is left, a small part, is shuffled by visitor and merged to the
+//! end. No event is ever sorted against all others, and the plan is an ordinary two-phase aggregation that runs on one
+//! machine or many.
+//!
+//! Definition, version 1 (profile `touchline`): per `visitor_id`, else `user_id`, bots apart; a new session begins when
+//! more than the timeout has passed since the previous event; event types that begin with `$` do not count, except
+//! `$session_start`; ties in time are ordered by event id.
+
+mod exec;
+mod finish;
+mod fragment;
+mod merge;
+mod provider;
+
+use std::sync::Arc;
+
+use chrono::Duration;
+use datafusion::catalog::TableProvider;
+use datafusion::error::Result;
+use datafusion::prelude::{DataFrame, SessionContext};
+
+pub use provider::SessionsTable;
+
+/// Names this definition in answers.
+pub const DEFINITION: &str = "sessions/touchline/1";
+
+/// The account's choices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionParams {
+    /// A longer pause begins a new session.
+    pub timeout: Duration,
+    /// Event types that are conversions, besides events posted as conversions.
+    pub conversion_event_types: Vec<String>,
+}
+
+impl Default for SessionParams {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::minutes(30),
+            conversion_event_types: touchline_schemas::event::DEFAULT_CONVERSION_EVENT_TYPES
+                .map(str::to_owned)
+                .to_vec(),
+        }
+    }
+}
+
+/// Cuts `events` (the columns of `events`, one tenant) into sessions (the columns of `sessions`).
+///
+/// Columns that the caller does not select are neither read nor computed.
+pub fn sessions(context: &SessionContext, events: Arc<dyn TableProvider>, params: SessionParams) -> Result<DataFrame> {
+    context.read_table(Arc::new(SessionsTable::new(events, params)))
+}

@@ -1,0 +1,220 @@
+//! The plan node that merges fragments, in both of its phases.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, exec_datafusion_err};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::expressions::Column;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+};
+use futures::{Stream, StreamExt, TryStreamExt};
+
+use super::merge::{DEVICE_HASH, merge};
+use super::{SessionParams, finish, fragment};
+
+/// Rows that the first phase gathers before it merges them: enough to find most of a session's events together, few
+/// enough to stay near the processor.
+const ROWS_PER_MERGE: usize = 1 << 20;
+/// Bytes after which it merges whatever it has.
+const BYTES_PER_MERGE: usize = 128 << 20;
+
+/// Which half of the work a node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Events in, fragments out; any partitioning, bounded memory.
+    Partial,
+    /// Fragments in, sessions out; all fragments of a visitor in one partition.
+    Final,
+}
+
+/// Merges fragments.
+#[derive(Debug, Clone)]
+pub(super) struct SessionExec {
+    phase: Phase,
+    input: Arc<dyn ExecutionPlan>,
+    params: Arc<SessionParams>,
+    /// Columns of the fragments.
+    fragments: SchemaRef,
+    /// Columns of the result: the fragments' in the first phase, the wanted sessions' in the last.
+    output: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl SessionExec {
+    pub(super) fn new(
+        phase: Phase,
+        input: Arc<dyn ExecutionPlan>,
+        params: Arc<SessionParams>,
+        fragments: SchemaRef,
+        output: SchemaRef,
+    ) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&output)),
+            Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self { phase, input, params, fragments, output, properties: Arc::new(properties) }
+    }
+
+    /// What shuffles fragments between the phases.
+    pub(super) fn by_visitor(fragments: &SchemaRef, partitions: usize) -> Result<Partitioning> {
+        Ok(Partitioning::Hash(vec![device_hash(fragments)?], partitions))
+    }
+}
+
+fn device_hash(fragments: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+    Ok(Arc::new(Column::new_with_schema(DEVICE_HASH, fragments)?))
+}
+
+impl DisplayAs for SessionExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionExec: phase={:?}, timeout={}s", self.phase, self.params.timeout.num_seconds())
+    }
+}
+
+#[async_trait]
+impl ExecutionPlan for SessionExec {
+    fn name(&self) -> &'static str {
+        "SessionExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        // Without this the shuffle, which nothing above it asks for, would be optimised away, and a visitor's session
+        // would come out in two parts.
+        match (self.phase, device_hash(&self.fragments)) {
+            (Phase::Final, Ok(hash)) => vec![Distribution::KeyPartitioned(vec![hash])],
+            _ => vec![Distribution::UnspecifiedDistribution],
+        }
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.pop().ok_or_else(|| exec_datafusion_err!("SessionExec has one input"))?;
+        Ok(Arc::new(Self::new(
+            self.phase,
+            input,
+            Arc::clone(&self.params),
+            Arc::clone(&self.fragments),
+            Arc::clone(&self.output),
+        )))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, Arc::clone(&context))?;
+        let memory = MemoryConsumer::new(format!("SessionExec[{partition}]")).register(context.memory_pool());
+        let work = Work { params: Arc::clone(&self.params), fragments: Arc::clone(&self.fragments), memory };
+        let output = Arc::clone(&self.output);
+        let stream = match self.phase {
+            Phase::Partial => work.partial(input).boxed(),
+            Phase::Final => {
+                futures::stream::once(async move { work.finish(input, output).await }).boxed()
+            }
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.output), stream)))
+    }
+}
+
+/// One partition's work.
+struct Work {
+    params: Arc<SessionParams>,
+    fragments: SchemaRef,
+    memory: MemoryReservation,
+}
+
+impl Work {
+    fn timeout_us(&self) -> i64 {
+        self.params.timeout.num_microseconds().unwrap_or(i64::MAX)
+    }
+
+    fn partial(self, input: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch>> {
+        let gathered = Gathered::default();
+        futures::stream::try_unfold((self, input, gathered), |(work, mut input, mut gathered)| async move {
+            while let Some(batch) = input.try_next().await? {
+                let batch = fragment::fragments(&batch, &work.fragments, &work.params.conversion_event_types)?;
+                gathered.push(batch, &work.memory)?;
+                if gathered.rows >= ROWS_PER_MERGE || gathered.bytes >= BYTES_PER_MERGE {
+                    break;
+                }
+            }
+            if gathered.rows == 0 {
+                return Ok(None);
+            }
+            let merged = gathered.merge(&work)?;
+            Ok(Some((merged, (work, input, Gathered::default()))))
+        })
+    }
+
+    async fn finish(self, mut input: SendableRecordBatchStream, output: SchemaRef) -> Result<RecordBatch> {
+        let mut gathered = Gathered::default();
+        while let Some(batch) = input.try_next().await? {
+            gathered.push(batch, &self.memory)?;
+        }
+        if gathered.rows == 0 {
+            return Ok(RecordBatch::new_empty(output));
+        }
+        let whole = gathered.merge(&self)?;
+        Ok(finish::finish(&whole, &output)?)
+    }
+}
+
+/// Fragments that wait to be merged.
+#[derive(Default)]
+struct Gathered {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Gathered {
+    fn push(&mut self, batch: RecordBatch, memory: &MemoryReservation) -> Result<()> {
+        let bytes = batch.get_array_memory_size();
+        memory.try_grow(bytes)?;
+        self.rows += batch.num_rows();
+        self.bytes += bytes;
+        self.batches.push(batch);
+        Ok(())
+    }
+
+    fn merge(self, work: &Work) -> Result<RecordBatch> {
+        let batch = concat_batches(&work.fragments, &self.batches)?;
+        drop(self.batches);
+        let merged = merge(&batch, work.timeout_us())?;
+        work.memory.free();
+        Ok(merged)
+    }
+}

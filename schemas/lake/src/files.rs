@@ -1,0 +1,160 @@
+//! The files of a table's version, and what came and went between two versions.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use deltalake_core::kernel::Action;
+use serde::Deserialize;
+use touchline_schemas::tables::Table;
+use touchline_schemas::{AccountId, Environment, Tenant};
+
+use crate::LakeError;
+use crate::commit::CommitInfo;
+use crate::open::LakeTable;
+
+/// A data file as the Delta log describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFile {
+    /// Path relative to the table.
+    pub path: String,
+    /// Whose rows it holds.
+    pub tenant: Tenant,
+    /// The value of the table's date column for all its rows.
+    pub date: NaiveDate,
+    /// Size of the file.
+    pub size_bytes: u64,
+    /// Rows in the file.
+    pub rows: u64,
+    /// Earliest and latest value of the table's time column, when known.
+    pub time_range: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// The files of one version of a table.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The version.
+    pub version: i64,
+    /// What the version's commit said of itself.
+    pub info: Option<CommitInfo>,
+    by_tenant: HashMap<Tenant, Vec<DataFile>>,
+}
+
+impl Snapshot {
+    /// The files of one tenant: the only way to reach files, so that no read is without its scope.
+    pub fn files(&self, tenant: Tenant) -> &[DataFile] {
+        self.by_tenant.get(&tenant).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every tenant that has files.
+    pub fn tenants(&self) -> impl Iterator<Item = Tenant> + '_ {
+        self.by_tenant.keys().copied()
+    }
+}
+
+impl LakeTable {
+    /// The newest version and its files.
+    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, LakeError> {
+        let (version, views) = {
+            let mut delta = self.state.lock().await;
+            delta.update_state().await.map_err(LakeError::delta(self.table()))?;
+            let version = self.version_of(&delta)?;
+            let mut listed = self.listed.lock().await;
+            if let Some(snapshot) = listed.as_ref().filter(|snapshot| snapshot.version == version) {
+                return Ok(Arc::clone(snapshot));
+            }
+            *listed = None;
+            let state = delta.snapshot().map_err(LakeError::delta(self.table()))?;
+            let log_data = state.log_data();
+            let views = log_data.iter().map(|view| {
+                self.data_file(version, view.path().into_owned(), &view.partition_values_map(), view.size(), view.stats())
+            });
+            (version, views.collect::<Result<Vec<_>, _>>()?)
+        };
+        let mut by_tenant: HashMap<Tenant, Vec<DataFile>> = HashMap::new();
+        for file in views {
+            by_tenant.entry(file.tenant).or_default().push(file);
+        }
+        for files in by_tenant.values_mut() {
+            files.sort_by(|a, b| (a.date, &a.path).cmp(&(b.date, &b.path)));
+        }
+        let info = self.commit_info(version).await?;
+        let snapshot = Arc::new(Snapshot { version, info, by_tenant });
+        *self.listed.lock().await = Some(Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    /// The files that versions `after + 1 ..= through` added with new data, oldest first; `None` when an entry of that
+    /// range is no longer in the log, so that only a full run can tell.
+    pub async fn files_added(&self, after: i64, through: i64) -> Result<Option<Vec<DataFile>>, LakeError> {
+        let mut added = Vec::new();
+        for version in after + 1..=through {
+            let Some(actions) = self.actions(version).await? else { return Ok(None) };
+            for action in actions {
+                match action {
+                    Action::Add(add) if add.data_change => added.push(self.data_file(
+                        version,
+                        add.path,
+                        &add.partition_values,
+                        add.size,
+                        add.stats,
+                    )?),
+                    _ => {}
+                }
+            }
+        }
+        Ok(Some(added))
+    }
+
+    /// The actions of a version's entry, or `None` when the log does not hold it any more.
+    pub(crate) async fn actions(&self, version: i64) -> Result<Option<Vec<Action>>, LakeError> {
+        let failed = LakeError::delta(self.table());
+        let entry = self.log_store().read_commit_entry(version as u64).await.map_err(&failed)?;
+        entry.map(|bytes| deltalake_core::logstore::get_actions(version as u64, &bytes).map_err(&failed)).transpose()
+    }
+
+    fn data_file(
+        &self,
+        version: i64,
+        path: String,
+        partition_values: &HashMap<String, Option<String>>,
+        size: i64,
+        stats: Option<String>,
+    ) -> Result<DataFile, LakeError> {
+        let malformed = |detail: String| LakeError::Malformed { table: self.table(), version, detail };
+        let [account, environment, day] = self.table().partition_columns();
+        let value = |column: &str| {
+            partition_values
+                .get(column)
+                .and_then(Option::as_deref)
+                .ok_or_else(|| malformed(format!("{path}: no partition value for {column}")))
+        };
+        let tenant = Tenant {
+            account_id: AccountId::from_str(value(account)?).map_err(|error| malformed(error.to_string()))?,
+            environment: Environment::from_str(value(environment)?).map_err(|error| malformed(error.to_string()))?,
+        };
+        let date = NaiveDate::from_str(value(day)?).map_err(|error| malformed(error.to_string()))?;
+        let stats = stats.and_then(|text| serde_json::from_str::<FileStats>(&text).ok()).unwrap_or_default();
+        let time_range = stats.time_range(self.table());
+        Ok(DataFile { tenant, date, size_bytes: size as u64, rows: stats.num_records.unwrap_or(0), time_range, path })
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct FileStats {
+    num_records: Option<u64>,
+    min_values: HashMap<String, serde_json::Value>,
+    max_values: HashMap<String, serde_json::Value>,
+}
+
+impl FileStats {
+    fn time_range(&self, table: Table) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        let time = |values: &HashMap<String, serde_json::Value>| {
+            let text = values.get(table.time_column())?.as_str()?;
+            DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
+        };
+        Some((time(&self.min_values)?, time(&self.max_values)?))
+    }
+}

@@ -1,0 +1,131 @@
+//! One data file: Arrow rows in, a synced Parquet file and its `add` action out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{max, min};
+use arrow::datatypes::TimestampMicrosecondType;
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use deltalake_core::kernel::Add;
+use object_store::ObjectStoreExt;
+use object_store::path::Path as StorePath;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use touchline_schemas::Tenant;
+use touchline_schemas::event::TextField;
+use touchline_schemas::paths::partition_folder;
+use touchline_schemas::tables::{Table, events, rejected_events, sessions};
+
+use crate::LakeError;
+use crate::open::LakeTable;
+
+/// A data file that is on disk but in no version yet.
+#[derive(Debug, Clone)]
+pub struct NewFile {
+    pub(crate) add: Add,
+    /// Rows in the file.
+    pub rows: u64,
+    /// Size of the file.
+    pub size_bytes: u64,
+}
+
+impl LakeTable {
+    /// Writes `rows` (columns as in [`Table::file_schema`]) to one file of a partition.
+    ///
+    /// `stem` must be unique within the table: it names the writer and its attempt.
+    pub async fn write_file(
+        &self,
+        tenant: Tenant,
+        date: NaiveDate,
+        stem: &str,
+        rows: RecordBatch,
+        now: DateTime<Utc>,
+    ) -> Result<NewFile, LakeError> {
+        let table = self.table();
+        let path = format!("{}/{stem}.zstd.parquet", partition_folder(table, tenant, date));
+        let failed = |detail: String| LakeError::File { table, path: path.clone(), detail };
+
+        let row_count = rows.num_rows();
+        let stats = statistics(table, &rows);
+        let bytes = tokio::task::spawn_blocking(move || encode(table, &rows))
+            .await
+            .map_err(|error| failed(error.to_string()))?
+            .map_err(|error| failed(error.to_string()))?;
+        let size_bytes = bytes.len();
+        self.store()
+            .put(&StorePath::from(path.as_str()), bytes.into())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        self.sync(&[&path]).await.map_err(|error| failed(error.to_string()))?;
+
+        let [account, environment, day] = table.partition_columns();
+        let partition_values = HashMap::from([
+            (account.to_owned(), Some(tenant.account_id.to_string())),
+            (environment.to_owned(), Some(tenant.environment.to_string())),
+            (day.to_owned(), Some(date.to_string())),
+        ]);
+        Ok(NewFile {
+            add: Add {
+                path,
+                partition_values,
+                size: size_bytes as i64,
+                modification_time: now.timestamp_millis(),
+                data_change: true,
+                stats: Some(stats),
+                ..Add::default()
+            },
+            rows: row_count as u64,
+            size_bytes: size_bytes as u64,
+        })
+    }
+}
+
+fn encode(table: Table, rows: &RecordBatch) -> parquet::errors::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(rows.num_rows() * 64);
+    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(writer_properties(table)))?;
+    writer.write(rows)?;
+    writer.close()?;
+    Ok(bytes)
+}
+
+/// zstd pages; dictionaries except where nearly every value is another; page statistics only where queries prune.
+pub fn writer_properties(table: Table) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("touchline ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_column_statistics_enabled(table.time_column().into(), EnabledStatistics::Page);
+    let distinct: &[&str] = match table {
+        Table::Events => &[TextField::EventId.column(), events::OCCURRED_AT, events::RECEIVED_AT],
+        Table::RejectedEvents => &[rejected_events::REJECTED_ID, rejected_events::BODY, rejected_events::RECEIVED_AT],
+        Table::Sessions => &[sessions::SESSION_ID, sessions::STARTED_AT, sessions::ENDED_AT],
+        Table::Visitors => &[],
+    };
+    for column in distinct {
+        properties = properties.set_column_dictionary_enabled((*column).into(), false);
+    }
+    properties.build()
+}
+
+/// Delta's statistics of a file: the row count and the range of the table's time column.
+fn statistics(table: Table, rows: &RecordBatch) -> String {
+    let column = table.time_column();
+    let mut stats = serde_json::json!({ "numRecords": rows.num_rows() });
+    let range = rows.column_by_name(column).and_then(time_range);
+    if let Some((earliest, latest)) = range {
+        stats["minValues"] = serde_json::json!({ column: earliest });
+        stats["maxValues"] = serde_json::json!({ column: latest });
+    }
+    stats.to_string()
+}
+
+fn time_range(column: &ArrayRef) -> Option<(String, String)> {
+    let times = Arc::clone(column);
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>()?;
+    let text = |micros| {
+        DateTime::from_timestamp_micros(micros).map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
+    };
+    Some((text(min(times)?)?, text(max(times)?)?))
+}

@@ -1,0 +1,121 @@
+//! `[jobs]`: the schedule of the derived tables.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::ConfigError;
+use super::check::within;
+
+/// The schedule of the derived tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobsConfig {
+    /// Whether this process runs jobs by their schedule. Default true; a run that is asked for works either way.
+    pub enabled: bool,
+    /// Seconds between two looks at the schedules. Default 1.
+    pub poll_interval_s: u64,
+    /// Seconds after which a job that a dead process was running may be started by another. Default 60.
+    pub lease_ttl_s: u64,
+    /// Events to sessions.
+    #[serde(deserialize_with = "sessions_job")]
+    pub sessions: JobConfig,
+    /// Sessions to visitors.
+    #[serde(deserialize_with = "visitors_job")]
+    pub visitors: JobConfig,
+}
+
+/// One job's schedule and limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JobConfig {
+    /// Cron expression of six fields: second, minute, hour, day of month, month, day of week.
+    pub schedule: String,
+    /// IANA name of the time zone in which the schedule is read. Default `UTC`.
+    pub time_zone: String,
+    /// Seconds after which a run is given up. Default 3,600.
+    pub timeout_s: u64,
+    /// Further attempts after a failed scheduled run, 1, 4, 16, … seconds apart. Default 3.
+    pub max_retries: u32,
+    /// Seconds by which a run may be put off, so that jobs of one schedule do not start together. Default 0.
+    pub jitter_s: u64,
+}
+
+impl Default for JobsConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            poll_interval_s: 1,
+            lease_ttl_s: 60,
+            sessions: JobConfig::every("0 */5 * * * *"),
+            visitors: JobConfig::every("30 */5 * * * *"),
+        }
+    }
+}
+
+impl JobsConfig {
+    /// The section of the job called `name`, if there is such a job.
+    pub fn job(&self, name: &str) -> Option<&JobConfig> {
+        match name {
+            "sessions" => Some(&self.sessions),
+            "visitors" => Some(&self.visitors),
+            _ => None,
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        within("jobs.poll_interval_s", self.poll_interval_s, 1..=3_600)?;
+        within("jobs.lease_ttl_s", self.lease_ttl_s, 5..=86_400)?;
+        self.sessions.validate("jobs.sessions")?;
+        self.visitors.validate("jobs.visitors")
+    }
+}
+
+impl JobConfig {
+    /// The usual limits with this schedule, read in UTC.
+    pub fn every(schedule: &str) -> Self {
+        Self {
+            schedule: schedule.to_owned(),
+            time_zone: "UTC".to_owned(),
+            timeout_s: 3_600,
+            max_retries: 3,
+            jitter_s: 0,
+        }
+    }
+
+    /// The numbers only: `jobs`, which knows what a schedule is, checks the expression and the time zone when it
+    /// starts.
+    fn validate(&self, section: &str) -> Result<(), ConfigError> {
+        within(&format!("{section}.timeout_s"), self.timeout_s, 1..=604_800)?;
+        within(&format!("{section}.max_retries"), self.max_retries, 0..=20)?;
+        within(&format!("{section}.jitter_s"), self.jitter_s, 0..=3_600)
+    }
+}
+
+/// What a file says of a job. Each job has defaults of its own, which one `Default` for the type could not give.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartialJob {
+    schedule: Option<String>,
+    time_zone: Option<String>,
+    timeout_s: Option<u64>,
+    max_retries: Option<u32>,
+    jitter_s: Option<u64>,
+}
+
+impl PartialJob {
+    fn over(self, base: JobConfig) -> JobConfig {
+        JobConfig {
+            schedule: self.schedule.unwrap_or(base.schedule),
+            time_zone: self.time_zone.unwrap_or(base.time_zone),
+            timeout_s: self.timeout_s.unwrap_or(base.timeout_s),
+            max_retries: self.max_retries.unwrap_or(base.max_retries),
+            jitter_s: self.jitter_s.unwrap_or(base.jitter_s),
+        }
+    }
+}
+
+fn sessions_job<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobConfig, D::Error> {
+    Ok(PartialJob::deserialize(deserializer)?.over(JobsConfig::default().sessions))
+}
+
+fn visitors_job<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobConfig, D::Error> {
+    Ok(PartialJob::deserialize(deserializer)?.over(JobsConfig::default().visitors))
+}

@@ -1,0 +1,46 @@
+//! `[lake]`: where the tables lie.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+use super::check::within;
+use crate::paths::DataDir;
+
+/// The tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LakeConfig {
+    /// The directory of the tables. Default: `lake` inside the data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// Commits to a table between two checkpoints of its log. Default 20.
+    pub checkpoint_interval: u64,
+}
+
+impl Default for LakeConfig {
+    fn default() -> Self {
+        Self { uri: None, checkpoint_interval: 20 }
+    }
+}
+
+impl LakeConfig {
+    /// The directory of the tables.
+    pub fn root(&self, data_dir: &DataDir) -> PathBuf {
+        self.uri.as_ref().map_or_else(|| data_dir.lake(), PathBuf::from)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        within("lake.checkpoint_interval", self.checkpoint_interval, 1..=10_000)?;
+        match self.uri.as_deref() {
+            // Without this check, `s3://bucket` would quietly become a local directory called `s3:`.
+            Some(uri) if uri.is_empty() || uri.contains("://") => Err(ConfigError::Limit {
+                field: "lake.uri".to_owned(),
+                limit: "a directory".to_owned(),
+                given: format!("`{}`", super::redact::text(uri)),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Accounts: the tenants, each with a slug for people and settings of its own.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr};
+use serde::{Deserialize, Serialize};
+
+use super::moment::{micros, new_id};
+use super::{ControlDb, ControlError};
+use crate::config::SessionsConfig;
+use crate::tenant::AccountId;
+
+/// Most characters of a slug.
+const MAX_SLUG_CHARS: usize = 63;
+/// Most characters of a name.
+const MAX_NAME_CHARS: usize = 200;
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// Its id, in every row of every table.
+    pub id: AccountId,
+    /// Its short name in commands and addresses: 1 to 63 lower-case letters, digits and hyphens. Unique.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// Whether its keys work.
+    pub status: AccountStatus,
+    /// What it has decided for itself.
+    pub settings: AccountSettings,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Whether an account's keys work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountStatus {
+    /// They do.
+    Active,
+    /// They are refused; the data stays.
+    Suspended,
+}
+
+impl AccountStatus {
+    /// The word used in texts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+        }
+    }
+
+    fn read(word: &str) -> Result<Self, ControlError> {
+        [Self::Active, Self::Suspended]
+            .into_iter()
+            .find(|status| status.as_str() == word)
+            .ok_or_else(|| ControlError::Corrupt { table: "accounts", column: "status", value: word.to_owned() })
+    }
+}
+
+/// What an account has decided for itself; what is absent follows the configuration.
+///
+/// Unknown fields are ignored: a newer version may have written them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AccountSettings {
+    /// Minutes without an event after which a session has ended, 1 to 475.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_timeout_minutes: Option<u16>,
+    /// The event types that count as conversions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversion_event_types: Option<Vec<String>>,
+    /// Whether IP addresses are masked before they are stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_ip: Option<bool>,
+}
+
+impl AccountSettings {
+    fn validate(&self) -> Result<(), ControlError> {
+        let limits = SessionsConfig::TIMEOUT_MINUTES;
+        match self.session_timeout_minutes {
+            Some(given) if !limits.contains(&given) => Err(ControlError::InvalidSetting {
+                field: "session_timeout_minutes",
+                min: *limits.start(),
+                max: *limits.end(),
+                given,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn to_json(&self) -> Result<serde_json::Value, ControlError> {
+        serde_json::to_value(self).map_err(|source| corrupt_settings(source.to_string()))
+    }
+}
+
+mod entity {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "accounts")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        #[sea_orm(unique)]
+        pub slug: String,
+        pub name: String,
+        pub status: String,
+        pub settings: Json,
+        pub created_at: DateTimeUtc,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+impl TryFrom<entity::Model> for Account {
+    type Error = ControlError;
+
+    fn try_from(row: entity::Model) -> Result<Self, Self::Error> {
+        Ok(Self {
+            id: AccountId(row.id),
+            slug: row.slug,
+            name: row.name,
+            status: AccountStatus::read(&row.status)?,
+            settings: serde_json::from_value(row.settings).map_err(|source| corrupt_settings(source.to_string()))?,
+            created_at: row.created_at,
+        })
+    }
+}
+
+impl ControlDb {
+    /// Creates an active account without settings.
+    pub async fn create_account(&self, slug: &str, name: &str, now: DateTime<Utc>) -> Result<Account, ControlError> {
+        check_slug(slug)?;
+        check_name(name)?;
+        let row = entity::ActiveModel {
+            id: Set(new_id(now)),
+            slug: Set(slug.to_owned()),
+            name: Set(name.to_owned()),
+            status: Set(AccountStatus::Active.as_str().to_owned()),
+            settings: Set(AccountSettings::default().to_json()?),
+            created_at: Set(micros(now)),
+        };
+        match row.insert(&self.db).await {
+            Ok(row) => row.try_into(),
+            Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
+                Err(ControlError::SlugTaken { slug: slug.to_owned() })
+            }
+            Err(error) => Err(ControlError::during("create an account")(error)),
+        }
+    }
+
+    /// The account with this slug.
+    pub async fn account_by_slug(&self, slug: &str) -> Result<Option<Account>, ControlError> {
+        let row = entity::Entity::find().filter(entity::Column::Slug.eq(slug)).one(&self.db).await;
+        row.map_err(ControlError::during("read an account"))?.map(Account::try_from).transpose()
+    }
+
+    /// The account with this id.
+    pub async fn account(&self, id: AccountId) -> Result<Option<Account>, ControlError> {
+        let row = entity::Entity::find_by_id(id.0).one(&self.db).await;
+        row.map_err(ControlError::during("read an account"))?.map(Account::try_from).transpose()
+    }
+
+    /// All accounts, by slug.
+    pub async fn accounts(&self) -> Result<Vec<Account>, ControlError> {
+        let rows = entity::Entity::find().order_by_asc(entity::Column::Slug).all(&self.db).await;
+        rows.map_err(ControlError::during("list the accounts"))?.into_iter().map(Account::try_from).collect()
+    }
+
+    /// Suspends an account, or lets it work again.
+    pub async fn set_account_status(&self, id: AccountId, status: AccountStatus) -> Result<Account, ControlError> {
+        let row = entity::ActiveModel { status: Set(status.as_str().to_owned()), ..Default::default() };
+        self.update_account(id, row).await
+    }
+
+    /// Replaces an account's settings.
+    pub async fn set_account_settings(
+        &self,
+        id: AccountId,
+        settings: &AccountSettings,
+    ) -> Result<Account, ControlError> {
+        settings.validate()?;
+        let row = entity::ActiveModel { settings: Set(settings.to_json()?), ..Default::default() };
+        self.update_account(id, row).await
+    }
+
+    async fn update_account(&self, id: AccountId, changes: entity::ActiveModel) -> Result<Account, ControlError> {
+        let rows = entity::Entity::update_many()
+            .set(changes)
+            .filter(entity::Column::Id.eq(id.0))
+            .exec_with_returning(&self.db)
+            .await
+            .map_err(ControlError::during("change an account"))?;
+        match rows.into_iter().next() {
+            Some(row) => row.try_into(),
+            None => Err(ControlError::UnknownAccount { account_id: id }),
+        }
+    }
+}
+
+fn check_slug(slug: &str) -> Result<(), ControlError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=MAX_SLUG_CHARS).contains(&slug.len()) && slug.bytes().all(allowed) {
+        Ok(())
+    } else {
+        Err(ControlError::InvalidSlug { slug: slug.to_owned() })
+    }
+}
+
+fn check_name(name: &str) -> Result<(), ControlError> {
+    let length_chars = name.trim().chars().count();
+    if (1..=MAX_NAME_CHARS).contains(&length_chars) { Ok(()) } else { Err(ControlError::InvalidName { length_chars }) }
+}
+
+fn corrupt_settings(value: String) -> ControlError {
+    ControlError::Corrupt { table: "accounts", column: "settings", value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::moment::tests::at;
+
+    #[tokio::test]
+    async fn account_is_found_by_slug_and_by_id() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        let acme = control.create_account("acme", "Acme Ltd", at(0)).await.unwrap();
+        let beta = control.create_account("0-beta", "Beta", at(1)).await.unwrap();
+        assert_eq!(control.account_by_slug("acme").await.unwrap().as_ref(), Some(&acme));
+        assert_eq!(control.account(beta.id).await.unwrap().as_ref(), Some(&beta));
+        assert_eq!(control.account_by_slug("gamma").await.unwrap(), None);
+        assert_eq!(control.accounts().await.unwrap(), [beta, acme]);
+    }
+
+    #[tokio::test]
+    async fn taken_slug_is_an_error_of_its_own() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        control.create_account("acme", "Acme", at(0)).await.unwrap();
+        let again = control.create_account("acme", "Other", at(1)).await;
+        assert!(matches!(again, Err(ControlError::SlugTaken { slug }) if slug == "acme"));
+    }
+
+    #[test]
+    fn slugs_are_checked() {
+        let check = |slug: &str, expected: bool| assert_eq!(check_slug(slug).is_ok(), expected, "{slug}");
+        check("a", true);
+        check("shop-24", true);
+        check(&"x".repeat(63), true);
+        check(&"x".repeat(64), false);
+        check("", false);
+        check("Acme", false);
+        check("a_b", false);
+        check("ümlaut", false);
+        check("a b", false);
+    }
+
+    #[tokio::test]
+    async fn name_must_not_be_blank() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        let blank = control.create_account("acme", "  ", at(0)).await;
+        assert!(matches!(blank, Err(ControlError::InvalidName { length_chars: 0 })));
+    }
+
+    #[tokio::test]
+    async fn settings_and_status_are_kept() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        let account = control.create_account("acme", "Acme", at(0)).await.unwrap();
+        let settings = AccountSettings {
+            session_timeout_minutes: Some(45),
+            conversion_event_types: Some(vec!["purchase".to_owned()]),
+            mask_ip: Some(false),
+        };
+        control.set_account_settings(account.id, &settings).await.unwrap();
+        let changed = control.set_account_status(account.id, AccountStatus::Suspended).await.unwrap();
+        assert_eq!(changed, Account { settings, status: AccountStatus::Suspended, ..account.clone() });
+        assert_eq!(control.account(account.id).await.unwrap(), Some(changed));
+    }
+
+    #[tokio::test]
+    async fn changing_an_account_that_does_not_exist_is_refused() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        let nobody = AccountId(new_id(at(0)));
+        let changed = control.set_account_status(nobody, AccountStatus::Active).await;
+        assert!(matches!(changed, Err(ControlError::UnknownAccount { account_id }) if account_id == nobody));
+    }
+
+    #[tokio::test]
+    async fn session_timeout_of_an_account_has_limits() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        let account = control.create_account("acme", "Acme", at(0)).await.unwrap();
+        for given in [0, 476] {
+            let settings = AccountSettings { session_timeout_minutes: Some(given), ..Default::default() };
+            let changed = control.set_account_settings(account.id, &settings).await;
+            assert!(matches!(changed, Err(ControlError::InvalidSetting { .. })), "{given}");
+        }
+    }
+}

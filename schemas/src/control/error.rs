@@ -1,0 +1,189 @@
+//! What can go wrong with the control database, and whether trying again can help.
+
+use std::path::PathBuf;
+
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+use uuid::Uuid;
+
+use super::job_runs::RunId;
+use super::scopes::Scopes;
+use crate::tenant::AccountId;
+
+/// A failure of the control database, or a request that it refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The directory of the database file cannot be created.
+    #[error("the directory {path} cannot be created: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database file cannot be opened.
+    #[error("the control database {path} cannot be opened: {source}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<DbErr>,
+    },
+    /// The tables cannot be brought up to date; a database that a newer version has written is one reason.
+    #[error("the control database cannot be migrated: {source}")]
+    Migrate {
+        /// Why.
+        source: Box<DbErr>,
+    },
+    /// A statement failed.
+    #[error("the control database failed to {operation}: {source}")]
+    Database {
+        /// What was being done.
+        operation: &'static str,
+        /// Why it failed.
+        source: Box<DbErr>,
+    },
+    /// A row holds a value that this version does not know.
+    #[error("{table}.{column} holds `{value}`, which this version does not understand")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// A slug has characters that it may not have, or is too long.
+    #[error("a slug is 1 to 63 lower-case letters, digits or hyphens, not `{slug}`")]
+    InvalidSlug {
+        /// The slug.
+        slug: String,
+    },
+    /// A name is empty or too long.
+    #[error("a name is 1 to 200 characters, not {length_chars}")]
+    InvalidName {
+        /// Its length in characters.
+        length_chars: usize,
+    },
+    /// A setting of an account lies outside its limits.
+    #[error("{field} must be between {min} and {max}, not {given}")]
+    InvalidSetting {
+        /// The setting.
+        field: &'static str,
+        /// Its least value.
+        min: u16,
+        /// Its greatest value.
+        max: u16,
+        /// What was given.
+        given: u16,
+    },
+    /// Another account has this slug.
+    #[error("an account with the slug `{slug}` exists already")]
+    SlugTaken {
+        /// The slug.
+        slug: String,
+    },
+    /// There is no such account.
+    #[error("there is no account {account_id}")]
+    UnknownAccount {
+        /// Its id.
+        account_id: AccountId,
+    },
+    /// A key needs a scope, and a publishable key may only ingest.
+    #[error("a publishable key may have the scope `ingest` only, not `{scopes}`")]
+    PublishableScopes {
+        /// The scopes that were asked for.
+        scopes: Scopes,
+    },
+    /// There is no such key (in this account).
+    #[error("there is no such key")]
+    UnknownKey,
+    /// Several keys begin alike.
+    #[error("several keys begin with `{prefix}`: name one by its id")]
+    AmbiguousKey {
+        /// What they begin with.
+        prefix: String,
+        /// The keys.
+        key_ids: Vec<Uuid>,
+    },
+    /// There is no such run, or it has been finished or abandoned already.
+    #[error("run {run_id} is not running")]
+    NotRunning {
+        /// The run.
+        run_id: RunId,
+    },
+}
+
+impl ControlError {
+    /// Whether the same request can succeed later without anybody changing anything: the database is busy, its disk
+    /// is full or failing, or no connection is free.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Database { source, .. } | Self::Open { source, .. } | Self::Migrate { source } => {
+                is_transient(source)
+            }
+            Self::Directory { .. }
+            | Self::Corrupt { .. }
+            | Self::InvalidSlug { .. }
+            | Self::InvalidName { .. }
+            | Self::InvalidSetting { .. }
+            | Self::SlugTaken { .. }
+            | Self::UnknownAccount { .. }
+            | Self::PublishableScopes { .. }
+            | Self::UnknownKey
+            | Self::AmbiguousKey { .. }
+            | Self::NotRunning { .. } => false,
+        }
+    }
+
+    /// Names the operation that a database error belongs to.
+    pub(super) fn during(operation: &'static str) -> impl FnOnce(DbErr) -> Self {
+        move |source| Self::Database { operation, source: Box::new(source) }
+    }
+}
+
+pub(super) fn is_transient(error: &DbErr) -> bool {
+    match error {
+        DbErr::ConnectionAcquire(_) => true,
+        DbErr::Conn(RuntimeErr::SqlxError(source))
+        | DbErr::Exec(RuntimeErr::SqlxError(source))
+        | DbErr::Query(RuntimeErr::SqlxError(source)) => match source.as_ref() {
+            sqlx::Error::Database(source) => source.code().is_some_and(|code| is_transient_code(&code)),
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// SQLite's busy, locked, I/O error and disk full, in any of their extended forms (the low byte is the plain code).
+fn is_transient_code(code: &str) -> bool {
+    const BUSY: u32 = 5;
+    const LOCKED: u32 = 6;
+    const IO_ERROR: u32 = 10;
+    const FULL: u32 = 13;
+    code.parse::<u32>().is_ok_and(|code| [BUSY, LOCKED, IO_ERROR, FULL].contains(&(code & 0xff)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_passing_troubles_are_worth_a_retry() {
+        let check = |code: &str, expected: bool| assert_eq!(is_transient_code(code), expected, "{code}");
+        check("5", true); // busy
+        check("517", true); // busy: snapshot
+        check("6", true); // locked
+        check("13", true); // disk full
+        check("778", true); // I/O error: write
+        check("2067", false); // unique constraint
+        check("1", false); // no such table
+        check("23505", false); // PostgreSQL: unique constraint
+    }
+
+    #[test]
+    fn a_refused_request_is_not_retryable() {
+        assert!(!ControlError::SlugTaken { slug: "acme".to_owned() }.retryable());
+        assert!(!ControlError::UnknownKey.retryable());
+    }
+}

@@ -1,0 +1,427 @@
+//! The ledger of job runs: what ran, when, why, and what came of it.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
+use serde::{Deserialize, Serialize};
+
+use super::moment::micros;
+use super::{ControlDb, ControlError};
+
+/// The number of a run; later runs have greater numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub i64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a job was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// Its schedule.
+    Schedule,
+    /// Somebody asked for it.
+    Manual,
+    /// Its schedule, at a time when nobody was there to run it.
+    CatchUp,
+}
+
+impl Trigger {
+    const ALL: [Self; 3] = [Self::Schedule, Self::Manual, Self::CatchUp];
+
+    /// The word used in texts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Manual => "manual",
+            Self::CatchUp => "catch_up",
+        }
+    }
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// It has been started.
+    Running,
+    /// It did what it should.
+    Succeeded,
+    /// It gave an error.
+    Failed,
+    /// Its process died.
+    Abandoned,
+}
+
+impl RunStatus {
+    const ALL: [Self; 4] = [Self::Running, Self::Succeeded, Self::Failed, Self::Abandoned];
+
+    /// The word used in texts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// It did what it should.
+    Succeeded {
+        /// Rows read.
+        rows_read: u64,
+        /// Rows written.
+        rows_written: u64,
+        /// Bytes of files read.
+        bytes_read: u64,
+        /// Bytes of files written.
+        bytes_written: u64,
+        /// The version of the table that it read.
+        source_version: Option<i64>,
+        /// Everything received before this time is in what it wrote.
+        watermark: Option<DateTime<Utc>>,
+    },
+    /// It gave an error.
+    Failed {
+        /// What it said.
+        error: String,
+    },
+}
+
+/// One line of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JobRun {
+    /// Its number.
+    pub id: RunId,
+    /// The job's name.
+    pub job: String,
+    /// Why it was started.
+    pub trigger: Trigger,
+    /// How far it has come.
+    pub status: RunStatus,
+    /// The time in the schedule that it stands for; none if somebody asked for it.
+    pub scheduled_for: Option<DateTime<Utc>>,
+    /// When it was started.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Rows read.
+    pub rows_read: Option<u64>,
+    /// Rows written.
+    pub rows_written: Option<u64>,
+    /// Bytes of files read.
+    pub bytes_read: Option<u64>,
+    /// Bytes of files written.
+    pub bytes_written: Option<u64>,
+    /// The version of the table that it read.
+    pub source_version: Option<i64>,
+    /// Everything received before this time is in what it wrote.
+    pub watermark: Option<DateTime<Utc>>,
+    /// What it said when it failed.
+    pub error: Option<String>,
+}
+
+mod entity {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "job_runs")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub job: String,
+        pub triggered_by: String,
+        pub status: String,
+        pub scheduled_for: Option<DateTimeUtc>,
+        pub started_at: DateTimeUtc,
+        pub finished_at: Option<DateTimeUtc>,
+        pub rows_read: Option<i64>,
+        pub rows_written: Option<i64>,
+        pub bytes_read: Option<i64>,
+        pub bytes_written: Option<i64>,
+        pub source_version: Option<i64>,
+        pub watermark: Option<DateTimeUtc>,
+        pub error: Option<String>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+impl TryFrom<entity::Model> for JobRun {
+    type Error = ControlError;
+
+    fn try_from(row: entity::Model) -> Result<Self, Self::Error> {
+        let trigger = Trigger::ALL.into_iter().find(|trigger| trigger.as_str() == row.triggered_by);
+        let status = RunStatus::ALL.into_iter().find(|status| status.as_str() == row.status);
+        let count = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+        Ok(Self {
+            id: RunId(row.id),
+            job: row.job,
+            trigger: trigger.ok_or_else(|| corrupt("triggered_by", &row.triggered_by))?,
+            status: status.ok_or_else(|| corrupt("status", &row.status))?,
+            scheduled_for: row.scheduled_for,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            rows_read: count(row.rows_read),
+            rows_written: count(row.rows_written),
+            bytes_read: count(row.bytes_read),
+            bytes_written: count(row.bytes_written),
+            source_version: row.source_version,
+            watermark: row.watermark,
+            error: row.error,
+        })
+    }
+}
+
+impl ControlDb {
+    /// Opens a line for a run that begins.
+    pub async fn start_run(
+        &self,
+        job: &str,
+        trigger: Trigger,
+        scheduled_for: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<RunId, ControlError> {
+        let row = entity::ActiveModel {
+            job: Set(job.to_owned()),
+            triggered_by: Set(trigger.as_str().to_owned()),
+            status: Set(RunStatus::Running.as_str().to_owned()),
+            scheduled_for: Set(scheduled_for.map(micros)),
+            started_at: Set(micros(now)),
+            ..Default::default()
+        };
+        let row = row.insert(&self.db).await.map_err(ControlError::during("start a run"))?;
+        Ok(RunId(row.id))
+    }
+
+    /// Closes a run's line. A run that was closed or abandoned before stays as it is.
+    pub async fn finish_run(&self, run: RunId, outcome: RunOutcome, now: DateTime<Utc>) -> Result<(), ControlError> {
+        let finished = entity::Entity::update_many()
+            .set(entity::ActiveModel { finished_at: Set(Some(micros(now))), ..changes(outcome) })
+            .filter(entity::Column::Id.eq(run.0))
+            .filter(entity::Column::Status.eq(RunStatus::Running.as_str()))
+            .exec(&self.db)
+            .await
+            .map_err(ControlError::during("finish a run"))?;
+        if finished.rows_affected == 1 { Ok(()) } else { Err(ControlError::NotRunning { run_id: run }) }
+    }
+
+    /// Runs of one job or of all, newest first.
+    pub async fn runs(&self, job: Option<&str>, limit: u64) -> Result<Vec<JobRun>, ControlError> {
+        let mut find = entity::Entity::find();
+        if let Some(job) = job {
+            find = find.filter(entity::Column::Job.eq(job));
+        }
+        self.read_runs(find.order_by_desc(entity::Column::Id).limit(limit)).await
+    }
+
+    /// The attempts at one time of a job's schedule, oldest first.
+    pub async fn attempts(&self, job: &str, scheduled_for: DateTime<Utc>) -> Result<Vec<JobRun>, ControlError> {
+        let find = entity::Entity::find()
+            .filter(entity::Column::Job.eq(job))
+            .filter(entity::Column::ScheduledFor.eq(micros(scheduled_for)))
+            .order_by_asc(entity::Column::Id);
+        self.read_runs(find).await
+    }
+
+    /// The newest run of a job that succeeded.
+    pub async fn last_success(&self, job: &str) -> Result<Option<JobRun>, ControlError> {
+        let find = entity::Entity::find()
+            .filter(entity::Column::Job.eq(job))
+            .filter(entity::Column::Status.eq(RunStatus::Succeeded.as_str()))
+            .order_by_desc(entity::Column::Id)
+            .limit(1);
+        Ok(self.read_runs(find).await?.into_iter().next())
+    }
+
+    /// The newest time of a job's schedule for which a run was started, whatever came of it.
+    pub async fn last_scheduled(&self, job: &str) -> Result<Option<DateTime<Utc>>, ControlError> {
+        let find = entity::Entity::find()
+            .filter(entity::Column::Job.eq(job))
+            .filter(entity::Column::ScheduledFor.is_not_null())
+            .order_by_desc(entity::Column::ScheduledFor)
+            .limit(1);
+        Ok(self.read_runs(find).await?.into_iter().next().and_then(|run| run.scheduled_for))
+    }
+
+    /// Closes the lines of a job that its dead processes left open, and says how many there were. Only the holder of
+    /// the job's lease may do this: for anybody else the run may well be alive.
+    pub async fn abandon_unfinished(&self, job: &str, now: DateTime<Utc>) -> Result<u64, ControlError> {
+        let abandoned = entity::Entity::update_many()
+            .col_expr(entity::Column::Status, Expr::value(RunStatus::Abandoned.as_str()))
+            .col_expr(entity::Column::FinishedAt, micros(now).into())
+            .filter(entity::Column::Job.eq(job))
+            .filter(entity::Column::Status.eq(RunStatus::Running.as_str()))
+            .exec(&self.db)
+            .await
+            .map_err(ControlError::during("abandon a run"))?;
+        Ok(abandoned.rows_affected)
+    }
+
+    async fn read_runs(&self, find: Select<entity::Entity>) -> Result<Vec<JobRun>, ControlError> {
+        let rows = find.all(&self.db).await.map_err(ControlError::during("read the ledger of job runs"))?;
+        rows.into_iter().map(JobRun::try_from).collect()
+    }
+}
+
+fn changes(outcome: RunOutcome) -> entity::ActiveModel {
+    let count = |value: u64| Set(Some(i64::try_from(value).unwrap_or(i64::MAX)));
+    match outcome {
+        RunOutcome::Succeeded { rows_read, rows_written, bytes_read, bytes_written, source_version, watermark } => {
+            entity::ActiveModel {
+                status: Set(RunStatus::Succeeded.as_str().to_owned()),
+                rows_read: count(rows_read),
+                rows_written: count(rows_written),
+                bytes_read: count(bytes_read),
+                bytes_written: count(bytes_written),
+                source_version: Set(source_version),
+                watermark: Set(watermark.map(micros)),
+                ..Default::default()
+            }
+        }
+        RunOutcome::Failed { error } => entity::ActiveModel {
+            status: Set(RunStatus::Failed.as_str().to_owned()),
+            error: Set(Some(error)),
+            ..Default::default()
+        },
+    }
+}
+
+fn corrupt(column: &'static str, value: &str) -> ControlError {
+    ControlError::Corrupt { table: "job_runs", column, value: value.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::moment::tests::at;
+
+    fn succeeded() -> RunOutcome {
+        RunOutcome::Succeeded {
+            rows_read: 10,
+            rows_written: 4,
+            bytes_read: 1_000,
+            bytes_written: 400,
+            source_version: Some(7),
+            watermark: Some(at(-5)),
+        }
+    }
+
+    fn failed() -> RunOutcome {
+        RunOutcome::Failed { error: "disk on fire".to_owned() }
+    }
+
+    #[tokio::test]
+    async fn finished_runs_keep_their_figures() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        let first = control.start_run("sessions", Trigger::Schedule, Some(at(0)), at(1)).await.unwrap();
+        control.finish_run(first, succeeded(), at(3)).await.unwrap();
+        let second = control.start_run("sessions", Trigger::Manual, None, at(4)).await.unwrap();
+        control.finish_run(second, failed(), at(5)).await.unwrap();
+
+        let blank = JobRun {
+            id: second,
+            job: "sessions".to_owned(),
+            trigger: Trigger::Manual,
+            status: RunStatus::Failed,
+            scheduled_for: None,
+            started_at: at(4),
+            finished_at: Some(at(5)),
+            rows_read: None,
+            rows_written: None,
+            bytes_read: None,
+            bytes_written: None,
+            source_version: None,
+            watermark: None,
+            error: Some("disk on fire".to_owned()),
+        };
+        let full = JobRun {
+            id: first,
+            trigger: Trigger::Schedule,
+            status: RunStatus::Succeeded,
+            scheduled_for: Some(at(0)),
+            started_at: at(1),
+            finished_at: Some(at(3)),
+            rows_read: Some(10),
+            rows_written: Some(4),
+            bytes_read: Some(1_000),
+            bytes_written: Some(400),
+            source_version: Some(7),
+            watermark: Some(at(-5)),
+            error: None,
+            ..blank.clone()
+        };
+        assert_eq!(control.runs(Some("sessions"), 10).await.unwrap(), [blank, full.clone()]);
+        assert_eq!(control.last_success("sessions").await.unwrap(), Some(full));
+    }
+
+    #[tokio::test]
+    async fn runs_are_of_one_job_or_of_all_and_limited() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        for (second, job) in ["sessions", "visitors", "sessions"].into_iter().enumerate() {
+            let at = at(i64::try_from(second).unwrap());
+            control.start_run(job, Trigger::Schedule, Some(at), at).await.unwrap();
+        }
+        let jobs = async |job: Option<&str>, limit: u64| -> Vec<String> {
+            control.runs(job, limit).await.unwrap().into_iter().map(|run| run.job).collect()
+        };
+        assert_eq!(jobs(None, 10).await, ["sessions", "visitors", "sessions"]);
+        assert_eq!(jobs(None, 2).await, ["sessions", "visitors"]);
+        assert_eq!(jobs(Some("visitors"), 10).await, ["visitors"]);
+        assert_eq!(jobs(Some("other"), 10).await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn last_scheduled_is_the_newest_time_whatever_the_outcome() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        assert_eq!(control.last_scheduled("sessions").await.unwrap(), None);
+        for (scheduled_for, trigger) in
+            [(Some(at(300)), Trigger::CatchUp), (Some(at(0)), Trigger::Schedule), (None, Trigger::Manual)]
+        {
+            let run = control.start_run("sessions", trigger, scheduled_for, at(301)).await.unwrap();
+            control.finish_run(run, failed(), at(302)).await.unwrap();
+        }
+        assert_eq!(control.last_scheduled("sessions").await.unwrap(), Some(at(300)));
+        assert_eq!(control.last_success("sessions").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn attempts_at_one_time_of_the_schedule_are_found() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        let first = control.start_run("sessions", Trigger::Schedule, Some(at(0)), at(0)).await.unwrap();
+        control.start_run("visitors", Trigger::Schedule, Some(at(0)), at(0)).await.unwrap();
+        control.start_run("sessions", Trigger::Schedule, Some(at(300)), at(300)).await.unwrap();
+        let again = control.start_run("sessions", Trigger::Schedule, Some(at(0)), at(301)).await.unwrap();
+        let attempts = control.attempts("sessions", at(0)).await.unwrap();
+        assert_eq!(attempts.into_iter().map(|run| run.id).collect::<Vec<_>>(), [first, again]);
+    }
+
+    #[tokio::test]
+    async fn runs_of_a_dead_process_are_abandoned_and_cannot_finish() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        let dead = control.start_run("sessions", Trigger::Schedule, Some(at(0)), at(0)).await.unwrap();
+        let other = control.start_run("visitors", Trigger::Schedule, Some(at(0)), at(0)).await.unwrap();
+        assert_eq!(control.abandon_unfinished("sessions", at(9)).await.unwrap(), 1);
+        let finished = control.finish_run(dead, succeeded(), at(10)).await;
+        assert!(matches!(finished, Err(ControlError::NotRunning { run_id }) if run_id == dead));
+        control.finish_run(other, succeeded(), at(10)).await.unwrap();
+        let run = control.runs(Some("sessions"), 1).await.unwrap().remove(0);
+        assert_eq!((run.status, run.finished_at), (RunStatus::Abandoned, Some(at(9))));
+    }
+}

@@ -1,0 +1,50 @@
+//! The control database's tables, as the steps that lead to them. A step that was released is never edited: a change
+//! is a new step at the end.
+
+mod m0001_accounts;
+mod m0002_api_keys;
+mod m0003_job_runs;
+mod m0004_leases;
+mod m0005_ingest_ledger;
+
+use sea_orm::{DatabaseConnection, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+use super::ControlError;
+
+/// All steps, in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_accounts::Migration),
+            Box::new(m0002_api_keys::Migration),
+            Box::new(m0003_job_runs::Migration),
+            Box::new(m0004_leases::Migration),
+            Box::new(m0005_ingest_ledger::Migration),
+        ]
+    }
+}
+
+/// Takes the steps that are missing.
+pub(super) async fn run(db: &DatabaseConnection) -> Result<(), ControlError> {
+    take_missing_steps(db).await.map_err(|source| ControlError::Migrate { source: Box::new(source) })
+}
+
+async fn take_missing_steps(db: &DatabaseConnection) -> Result<(), DbErr> {
+    // An up-to-date database is opened without a write, so that commands do not wait for a busy server.
+    if Migrator::get_pending_migrations_read_only(db).await?.is_empty() {
+        return Ok(());
+    }
+    // All steps in one transaction that is a writer from its first statement: of two processes that start together,
+    // the second waits, and then finds nothing left to do.
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    let transaction = db.begin_with_options(options).await?;
+    Migrator::up(&transaction, None).await?;
+    transaction.commit().await
+}
