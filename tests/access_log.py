@@ -65,7 +65,7 @@ def check_lake(checks: Checks, touchline: Touchline, key: Key) -> list[Event]:
     events = list(read_log(bots_of(rows)))
     bots = sum(event.is_bot for event in events)
     checks.equal("the text has as many lines", len(events), LINES)
-    checks.true("about a fifth of the requests are bots'", 1_700 <= bots <= 2_600, bots)
+    checks.true("about a quarter of the requests are bots'", 2_000 <= bots <= 2_800, bots)
     with_utm = rows.filter(pl.col("utm_source").is_not_null()).select(pl.len()).collect().item()
     checks.equal("as many events carry a campaign", with_utm, sum(bool(event.utm) for event in events))
     print(f"      {bots} requests by bots, {with_utm} with a campaign", flush=True)

@@ -1,7 +1,6 @@
 //! The composition: everything that one process of Touchline is made of, put together in this file and nowhere else.
 
 use std::fs::File;
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use touchline_ingest::import::ndjson::ImportedLine;
 use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::log::LogOptions;
 use touchline_ingest::receive::Limits;
-use touchline_ingest::{Ingest, IngestOptions};
+use touchline_ingest::{IngestOptions, IngestProcess};
 use touchline_jobs::{Job, RunError, RunRequest, Runner, SessionsJob, VisitorsJob};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
@@ -27,7 +26,6 @@ use touchline_schemas::clock::SharedClock;
 use touchline_schemas::config::Config;
 use touchline_schemas::control::{Account, ControlDb, JobRun, Trigger};
 use touchline_schemas::paths::DataDir;
-use touchline_schemas::tables::Table;
 use uuid::Uuid;
 
 use crate::settings::Settings;
@@ -104,9 +102,17 @@ impl App {
     /// lake, or the grace time is over.
     pub async fn serve_http(&self, listener: TcpListener, stop: Shutdown) -> anyhow::Result<()> {
         let prometheus = metrics_recorder()?;
-        let lock = IngestLock::take(&self.data_dir)?.context("another process is already serving this data directory")?;
+        let lock =
+            IngestLock::take(&self.data_dir)?.context("another process is already serving this data directory")?;
         let lake = self.open_lake().await?;
-        let running = IngestProcess::start(self, &lake).await?;
+        let ingest = IngestProcess::start(
+            &self.data_dir,
+            &lake,
+            self.control.clone(),
+            self.clock.clone(),
+            ingest_options(&self.config),
+        )
+        .await?;
         let engine = self.query_engine(&lake)?;
         let runner = self.runner(engine.clone())?;
 
@@ -115,20 +121,22 @@ impl App {
             let (runner, stop) = (runner.clone(), stop_jobs.clone());
             async move { runner.serve(stop).await }
         });
+        let upkeep = tokio::spawn(metrics_upkeep(prometheus.clone()));
         let state = AppState::new(
             Arc::clone(&self.config),
             self.control.clone(),
             self.clock.clone(),
-            running.ingest.clone(),
+            ingest.ingest().clone(),
             engine,
             prometheus,
         );
         let (router, _) = touchline_api::router(state);
         let served = touchline_api::serve(listener, router, &self.config.server, stop.requested()).await;
 
+        upkeep.abort();
         stop_jobs.cancel();
         let grace = Duration::from_secs(self.config.server.shutdown_grace_s);
-        let drained = tokio::time::timeout(grace, running.stop()).await;
+        let drained = tokio::time::timeout(grace, ingest.stop()).await;
         if drained.is_err() {
             tracing::warn!("the lake has not taken everything in time; the log keeps it for the next start");
         }
@@ -202,73 +210,32 @@ impl IngestLock {
     }
 }
 
-/// Ingest with its lake writer, running.
-struct IngestProcess {
-    ingest: Ingest,
-    drained: tokio::sync::oneshot::Receiver<()>,
-}
-
-impl IngestProcess {
-    /// Recovers what a crash left in the log, and starts writing segments to `lake`.
-    async fn start(app: &App, lake: &Lake) -> anyhow::Result<Self> {
-        let config = &app.config;
-        let node = node_name(&app.data_dir)?;
-        let last_committed = lake.table(Table::Events).last_txn(&LakeWriter::application(&node)).await?;
-        let (sealed, segments) = tokio::sync::mpsc::unbounded_channel();
-        let options = IngestOptions {
-            limits: ingest_limits(config),
-            log: LogOptions {
-                segment_bytes: config.log.segment_bytes,
-                segment_age: Duration::from_millis(config.log.segment_age_ms),
-                quota_bytes: config.log.quota_bytes,
-            },
-            hot_window_events: config.ingest.hot_window_events,
-        };
-        let ingest = Ingest::open(&app.data_dir.log(), options, last_committed, sealed, app.clock.clone())?;
-        let index = EventIdIndex::open(&app.data_dir.event_ids(), config.ingest.id_filter_bytes)?;
-        let writer = LakeWriter::new(lake.clone(), app.control.clone(), app.clock.clone(), node, index);
-        let (done, drained) = tokio::sync::oneshot::channel();
-        let (log, runtime) = (Arc::clone(ingest.log()), tokio::runtime::Handle::current());
-        // A thread of its own: encoding a segment must not keep a request waiting for a worker.
-        std::thread::Builder::new().name("lake-writer".into()).spawn(move || {
-            runtime.block_on(writer.run(segments, log));
-            let _ = done.send(());
-        })?;
-        Ok(Self { ingest, drained })
-    }
-
-    /// Closes the log and waits until the lake has it.
-    async fn stop(self) {
-        let ingest = self.ingest;
-        if tokio::task::spawn_blocking(move || ingest.close()).await.is_err() {
-            tracing::error!("the log was not closed");
-        }
-        let _ = self.drained.await;
-    }
-}
-
-/// The name under which this installation commits, made once.
-fn node_name(data_dir: &DataDir) -> anyhow::Result<String> {
-    let path = data_dir.log().join("node");
-    match std::fs::read_to_string(&path) {
-        Ok(name) => Ok(name.trim().to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let name = format!("node-{}", Uuid::now_v7().simple());
-            std::fs::create_dir_all(data_dir.log())?;
-            let mut file = File::create_new(&path)?;
-            file.write_all(name.as_bytes())?;
-            file.sync_all()?;
-            File::open(data_dir.log())?.sync_all()?;
-            Ok(name)
-        }
-        Err(error) => Err(error).context(format!("cannot read {}", path.display())),
-    }
-}
-
 /// The process's metrics recorder, installed once.
 fn metrics_recorder() -> anyhow::Result<PrometheusHandle> {
     let quantiles = [0.5, 0.9, 0.99, 0.999];
     Ok(PrometheusBuilder::new().set_quantiles(&quantiles)?.install_recorder()?)
+}
+
+/// Condenses what histograms have gathered, which nobody else does.
+async fn metrics_upkeep(prometheus: PrometheusHandle) {
+    const EVERY: Duration = Duration::from_secs(5);
+    loop {
+        tokio::time::sleep(EVERY).await;
+        prometheus.run_upkeep();
+    }
+}
+
+fn ingest_options(config: &Config) -> IngestOptions {
+    IngestOptions {
+        limits: ingest_limits(config),
+        log: LogOptions {
+            segment_bytes: config.log.segment_bytes,
+            segment_age: Duration::from_millis(config.log.segment_age_ms),
+            quota_bytes: config.log.quota_bytes,
+        },
+        hot_window_events: config.ingest.hot_window_events,
+        id_filter_bytes: config.ingest.id_filter_bytes,
+    }
 }
 
 fn ingest_limits(config: &Config) -> Limits {

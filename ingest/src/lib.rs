@@ -13,6 +13,8 @@ pub mod receive;
 pub mod record;
 
 mod batch;
+mod process;
 mod service;
 
+pub use process::{IngestProcess, StartError};
 pub use service::{Ingest, IngestOptions, Origin};

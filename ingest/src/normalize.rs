@@ -6,3 +6,4 @@ pub mod money;
 pub mod properties;
 pub mod timestamp;
 pub mod url;
+pub mod user_agent;

@@ -24,7 +24,11 @@ pub enum Endpoint {
 }
 
 /// Reads a body and checks each of its items.
-pub fn read<'a>(endpoint: Endpoint, body: &'a [u8], context: &mut RequestContext<'_>) -> Result<Vec<Checked<'a>>, ReceiveError> {
+pub fn read<'a>(
+    endpoint: Endpoint,
+    body: &'a [u8],
+    context: &mut RequestContext<'_>,
+) -> Result<Vec<Checked<'a>>, ReceiveError> {
     match endpoint {
         Endpoint::Events => events::read(body, context),
         Endpoint::Session => session::read(body, context),

@@ -72,15 +72,7 @@ pub struct Rejected<'a> {
 
 impl<'a> Rejected<'a> {
     fn texts(&self) -> [&str; 7] {
-        [
-            &self.rejected_id,
-            &self.event_id,
-            &self.event_type,
-            &self.code,
-            &self.errors,
-            &self.body,
-            &self.source,
-        ]
+        [&self.rejected_id, &self.event_id, &self.event_type, &self.code, &self.errors, &self.body, &self.source]
     }
 }
 
@@ -266,11 +258,8 @@ pub fn decode(payload: &[u8]) -> Result<LoggedRequest<'_>, DecodeError> {
     };
     let account_id = AccountId(Uuid::from_bytes(reader.array()?));
     let received_at_us = i64::from_le_bytes(reader.array()?);
-    let [duplicates, events, rejected] = [
-        u32::from_le_bytes(reader.array()?),
-        u32::from_le_bytes(reader.array()?),
-        u32::from_le_bytes(reader.array()?),
-    ];
+    let [duplicates, events, rejected] =
+        [u32::from_le_bytes(reader.array()?), u32::from_le_bytes(reader.array()?), u32::from_le_bytes(reader.array()?)];
     let head = RequestHead { tenant: Tenant { account_id, environment }, received_at_us, duplicates, events, rejected };
     let events = (0..events).map(|_| reader.event()).collect::<Result<_, _>>()?;
     let rejected = (0..rejected).map(|_| reader.rejected()).collect::<Result<_, _>>()?;

@@ -14,6 +14,7 @@ use crate::batch::Batch;
 use crate::body::{self, BodyError};
 use crate::event_ids::HotWindow;
 use crate::log::{LogOptions, LogWriter, SegmentFile};
+use crate::normalize::user_agent::BotList;
 use crate::receive::{self, Endpoint, Limits, Receipt, ReceiveError, RequestContext};
 
 /// How ingest is set up.
@@ -25,6 +26,8 @@ pub struct IngestOptions {
     pub log: LogOptions,
     /// Ids that are known to be duplicates at once.
     pub hot_window_events: usize,
+    /// Memory for the filters of the index of all event ids.
+    pub id_filter_bytes: u64,
 }
 
 /// Who sent a request.
@@ -53,6 +56,7 @@ pub struct Ingest {
 #[derive(Debug)]
 struct Inner {
     limits: Limits,
+    bots: BotList,
     log: Arc<LogWriter>,
     hot: Mutex<HotWindow>,
     clock: SharedClock,
@@ -70,7 +74,7 @@ impl Ingest {
     ) -> std::io::Result<Self> {
         let log = Arc::new(LogWriter::open(folder, options.log, last_committed, sealed)?);
         let hot = Mutex::new(HotWindow::new(options.hot_window_events));
-        Ok(Self { inner: Arc::new(Inner { limits: options.limits, log, hot, clock }) })
+        Ok(Self { inner: Arc::new(Inner { limits: options.limits, bots: BotList::default(), log, hot, clock }) })
     }
 
     /// The log, for the lake writer.
@@ -118,6 +122,7 @@ impl Inner {
             device,
             idempotency_key: origin.idempotency_key.as_deref(),
             limits: &self.limits,
+            bots: &self.bots,
             entropy: &mut entropy,
         };
         let items = receive::read(endpoint, body, &mut context)?;

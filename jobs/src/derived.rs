@@ -46,7 +46,14 @@ pub fn application(job: &str) -> String {
 
 impl Replacement {
     /// Commits, under the source's version as number: the same version is never applied twice.
-    pub async fn commit(self, table: &LakeTable, job: &str, source_version: i64, watermark: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<i64, DerivedError> {
+    pub async fn commit(
+        self,
+        table: &LakeTable,
+        job: &str,
+        source_version: i64,
+        watermark: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<i64, DerivedError> {
         let commit = Commit {
             add: self.add,
             remove: self.remove,
@@ -67,7 +74,11 @@ pub async fn write_days(
     now: DateTime<Utc>,
 ) -> Result<Vec<NewFile>, DerivedError> {
     let mut files = Vec::new();
-    let parts = split_days(table.table(), rows).map_err(|source| DerivedError::Rows { table: table.table(), tenant, source })?;
+    let parts = split_days(table.table(), rows).map_err(|source| DerivedError::Rows {
+        table: table.table(),
+        tenant,
+        source,
+    })?;
     for (day, rows) in parts {
         if days.contains(&day) {
             let stem = Uuid::now_v7().simple().to_string();

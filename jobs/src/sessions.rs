@@ -95,7 +95,11 @@ struct Recomputed {
 
 impl SessionsJob {
     /// The days on which events are new since version `done`, or all days.
-    async fn affected(&self, events: &Snapshot, done: Option<i64>) -> Result<BTreeMap<Tenant, BTreeSet<NaiveDate>>, JobError> {
+    async fn affected(
+        &self,
+        events: &Snapshot,
+        done: Option<i64>,
+    ) -> Result<BTreeMap<Tenant, BTreeSet<NaiveDate>>, JobError> {
         let added = match done {
             Some(done) => {
                 let events_table = self.engine.lake().table(Table::Events);
@@ -155,7 +159,11 @@ impl SessionsJob {
         }
     }
 
-    async fn cut(&self, files: Vec<touchline_lake::DataFile>, params: &SessionParams) -> Result<Vec<RecordBatch>, PipelineError> {
+    async fn cut(
+        &self,
+        files: Vec<touchline_lake::DataFile>,
+        params: &SessionParams,
+    ) -> Result<Vec<RecordBatch>, PipelineError> {
         let scan = touchline_pipeline::scan::LakeScan::new(Table::Events, files);
         let context = self.engine.context();
         Ok(sessions(&context, Arc::new(scan), params.clone())?.collect().await?)
@@ -166,15 +174,23 @@ type DayRange = RangeInclusive<NaiveDate>;
 
 /// Wider ranges to replace and to read, if a session of the result shows that these were too narrow: one that holds a
 /// changed day but starts before what is replaced, or one that is replaced but may go on after what was read.
-fn widened(cut: &[RecordBatch], changed: &DayRange, replaced: &DayRange, read: &DayRange) -> Option<(DayRange, DayRange)> {
+fn widened(
+    cut: &[RecordBatch],
+    changed: &DayRange,
+    replaced: &DayRange,
+    read: &DayRange,
+) -> Option<(DayRange, DayRange)> {
     let mut first = *replaced.start();
     let mut last = *read.end();
     for batch in cut {
         let days = |name: &str| {
-            let times = batch.column_by_name(name).and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
-            times.map(|times| times.values().iter().map(|micros| {
-                DateTime::from_timestamp_micros(*micros).map_or(NaiveDate::MIN, |time| time.date_naive())
-            }))
+            let times =
+                batch.column_by_name(name).and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+            times.map(|times| {
+                times.values().iter().map(|micros| {
+                    DateTime::from_timestamp_micros(*micros).map_or(NaiveDate::MIN, |time| time.date_naive())
+                })
+            })
         };
         let (Some(starts), Some(ends)) = (days(column::STARTED_AT), days(column::ENDED_AT)) else { continue };
         for (start, end) in starts.zip(ends) {

@@ -87,7 +87,10 @@ impl VisitorsJob {
         })
     }
 
-    async fn compute(&self, files: Vec<touchline_lake::DataFile>) -> Result<Vec<arrow::array::RecordBatch>, PipelineError> {
+    async fn compute(
+        &self,
+        files: Vec<touchline_lake::DataFile>,
+    ) -> Result<Vec<arrow::array::RecordBatch>, PipelineError> {
         let scan = touchline_pipeline::scan::LakeScan::new(Table::Sessions, files);
         let context = self.engine.context();
         Ok(visitors(&context, Arc::new(scan)).await?.collect().await?)

@@ -1,1 +1,4 @@
-//! (in progress)
+//! What whole-system tests and benchmarks share.
+
+pub mod installation;
+pub mod shop;

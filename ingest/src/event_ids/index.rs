@@ -65,13 +65,8 @@ impl EventIdIndex {
                 if error.kind() != io::ErrorKind::NotFound {
                     tracing::warn!(%error, "the index of event ids is rebuilt from the lake");
                 }
-                let mut index = Self {
-                    folder: folder.to_owned(),
-                    filter_budget_bytes,
-                    covers: -1,
-                    next_run: 0,
-                    runs: Vec::new(),
-                };
+                let mut index =
+                    Self { folder: folder.to_owned(), filter_budget_bytes, covers: -1, next_run: 0, runs: Vec::new() };
                 index.clear().map_err(failed)?;
                 Ok(index)
             }
@@ -181,8 +176,7 @@ impl EventIdIndex {
             ids: run.ids,
             crc32c: run.checksum,
         });
-        let manifest =
-            Manifest { format: FORMAT, covers: self.covers, next_run: self.next_run, runs: runs.collect() };
+        let manifest = Manifest { format: FORMAT, covers: self.covers, next_run: self.next_run, runs: runs.collect() };
         let next = self.folder.join("manifest.next");
         std::fs::write(&next, serde_json::to_vec(&manifest)?)?;
         std::fs::rename(next, self.folder.join(MANIFEST))

@@ -31,7 +31,11 @@ pub(super) struct Run {
 
 impl Run {
     /// Writes `ids`, which must be sorted and distinct.
-    pub(super) fn write(path: PathBuf, ids: impl Iterator<Item = io::Result<IdHash>>, filter_for: Option<u64>) -> io::Result<Self> {
+    pub(super) fn write(
+        path: PathBuf,
+        ids: impl Iterator<Item = io::Result<IdHash>>,
+        filter_for: Option<u64>,
+    ) -> io::Result<Self> {
         let mut out = BufWriter::with_capacity(1 << 20, File::create(&path)?);
         let mut filter = filter_for.map(new_filter).transpose()?;
         let (mut count, mut checksum) = (0, 0);
@@ -62,7 +66,10 @@ impl Run {
             }
         }
         if found != checksum {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: checksum differs", run.path.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{}: checksum differs", run.path.display()),
+            ));
         }
         run.filter = filter;
         Ok(run)

@@ -7,6 +7,7 @@ use touchline_schemas::event::SOURCE_IMPORT;
 use super::ndjson::{ImportedLine, RefusedLine};
 use crate::batch::Batch;
 use crate::lake_writer::{LakeWriter, LakeWriterError, Tally};
+use crate::normalize::user_agent::BotList;
 use crate::receive::check::Refusal;
 use crate::receive::events::event;
 use crate::receive::{FieldError, Limits, RequestContext};
@@ -18,6 +19,7 @@ pub struct Importer {
     tenant: Tenant,
     clock: SharedClock,
     limits: Limits,
+    bots: BotList,
     mask_ip: bool,
     commit_bytes: usize,
     payloads: Vec<Vec<u8>>,
@@ -41,6 +43,7 @@ impl Importer {
             tenant,
             clock,
             limits,
+            bots: BotList::default(),
             mask_ip,
             commit_bytes,
             payloads: Vec::new(),
@@ -93,6 +96,7 @@ impl Importer {
                 device: None,
                 idempotency_key: None,
                 limits: &self.limits,
+                bots: &self.bots,
                 entropy: &mut ids,
             };
             match line {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate};
 use tokio::sync::mpsc;
 use touchline_lake::{Commit, CommitInfo, Lake, LakeError, LakeTable, NewFile, Txn};
+use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::control::{ControlDb, ControlError};
 use touchline_schemas::tables::Table;
-use touchline_schemas::Tenant;
 
 use super::catch_up::catch_up;
 use super::counts::{Counter, SegmentCounts, Tally};
@@ -187,7 +187,12 @@ impl LakeWriter {
     fn leave_out_known<'r>(&self, requests: &'r [LoggedRequest<'r>]) -> Result<Fresh<'r>, LakeWriterError> {
         let now_us = self.clock.now().timestamp_micros();
         let total = requests.iter().map(|request| request.events.len()).sum();
-        let mut fresh = Fresh { rows: BTreeMap::new(), ids: Vec::with_capacity(total), counter: Counter::default(), watermark_us: None };
+        let mut fresh = Fresh {
+            rows: BTreeMap::new(),
+            ids: Vec::with_capacity(total),
+            counter: Counter::default(),
+            watermark_us: None,
+        };
         let mut seen = HashSet::with_capacity(total);
         for request in requests {
             let head = &request.head;

@@ -106,7 +106,8 @@ enum Found {
 
 fn record_at(bytes: &[u8], at: usize) -> Option<Found> {
     let header = bytes.get(at..at + RECORD_HEADER_BYTES)?;
-    let word = |place: usize| u32::from_le_bytes([header[place], header[place + 1], header[place + 2], header[place + 3]]);
+    let word =
+        |place: usize| u32::from_le_bytes([header[place], header[place + 1], header[place + 2], header[place + 3]]);
     let magic = word(0);
     if (magic != RECORD_MAGIC && magic != SEAL_MAGIC) || crc32c::crc32c(&header[..12]) != word(12) {
         return None;

@@ -95,6 +95,13 @@ struct Queue {
     closing: bool,
 }
 
+impl Queue {
+    fn set_used_bytes(&mut self, used_bytes: u64) {
+        self.used_bytes = used_bytes;
+        metrics::gauge!("touchline_log_pending_bytes").set(used_bytes as f64);
+    }
+}
+
 impl LogWriter {
     /// Opens the log in `folder`.
     ///
@@ -114,25 +121,18 @@ impl LogWriter {
             // The receiver outlives the log; a failure here means that the process is stopping.
             let _ = sealed.send(segment);
         }
-        let shared = Arc::new(Shared {
-            options,
-            queue: Mutex::new(Queue {
-                pending: Vec::new(),
-                waiters: Vec::new(),
-                generation: 0,
-                used_bytes,
-                last_failure: None,
-                closing: false,
-            }),
-            work: Condvar::new(),
-        });
-        let worker = Worker {
-            shared: Arc::clone(&shared),
-            folder: folder.to_owned(),
-            next_sequence: next,
-            open: None,
-            sealed,
+        let mut queue = Queue {
+            pending: Vec::new(),
+            waiters: Vec::new(),
+            generation: 0,
+            used_bytes: 0,
+            last_failure: None,
+            closing: false,
         };
+        queue.set_used_bytes(used_bytes);
+        let shared = Arc::new(Shared { options, queue: Mutex::new(queue), work: Condvar::new() });
+        let worker =
+            Worker { shared: Arc::clone(&shared), folder: folder.to_owned(), next_sequence: next, open: None, sealed };
         let thread = std::thread::Builder::new().name("log".into()).spawn(move || worker.run())?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -167,7 +167,8 @@ impl LogWriter {
     /// Says that a closed segment was deleted.
     pub fn trimmed(&self, size_bytes: u64) {
         let mut queue = self.shared.queue.lock();
-        queue.used_bytes = queue.used_bytes.saturating_sub(size_bytes);
+        let left = queue.used_bytes.saturating_sub(size_bytes);
+        queue.set_used_bytes(left);
     }
 
     /// Bytes in the log that are not in the lake.
@@ -267,7 +268,8 @@ impl Worker {
         match written {
             Ok(new_bytes) => {
                 let mut queue = self.shared.queue.lock();
-                queue.used_bytes += new_bytes;
+                let used_bytes = queue.used_bytes + new_bytes;
+                queue.set_used_bytes(used_bytes);
                 queue.last_failure = None;
                 drop(queue);
                 metrics::histogram!("touchline_log_group_requests").record(waiters.len() as f64);
@@ -335,7 +337,9 @@ impl Worker {
         match open.file.write_all(&seal).and_then(|()| open.file.sync_data()) {
             Ok(()) => {
                 open.size_bytes += seal.len() as u64;
-                self.shared.queue.lock().used_bytes += seal.len() as u64;
+                let mut queue = self.shared.queue.lock();
+                let used_bytes = queue.used_bytes + seal.len() as u64;
+                queue.set_used_bytes(used_bytes);
             }
             // Every record is synced already; without its seal the segment reads as one that a crash left.
             Err(error) => tracing::warn!(%error, path = %open.path.display(), "a segment stays without its seal"),
@@ -344,11 +348,7 @@ impl Worker {
     }
 
     fn hand_over(&self, open: OpenSegment) {
-        let _ = self.sealed.send(SegmentFile {
-            sequence: open.sequence,
-            path: open.path,
-            size_bytes: open.size_bytes,
-        });
+        let _ = self.sealed.send(SegmentFile { sequence: open.sequence, path: open.path, size_bytes: open.size_bytes });
     }
 }
 

@@ -87,7 +87,11 @@ pub struct Reading<'r> {
 }
 
 /// Moves members into the columns of `event`, and returns what stays as JSON text (`None` when nothing does).
-pub fn move_into<'a>(event: &mut Event<'a>, members: &[(Cow<'a, str>, &'a RawValue)], reading: Reading<'_>) -> Option<String> {
+pub fn move_into<'a>(
+    event: &mut Event<'a>,
+    members: &[(Cow<'a, str>, &'a RawValue)],
+    reading: Reading<'_>,
+) -> Option<String> {
     let mut rest = String::new();
     for (name, value) in members {
         if !moved(event, name, value, reading) {
@@ -257,7 +261,13 @@ mod tests {
     #[test]
     fn message_fields_have_columns_on_reserved_events_only() {
         use TextField::*;
-        check("$message_sent", r#"{"message_id":"m","channel":"email"}"#, &[(MessageId, "m"), (Channel, "email")], None, None);
+        check(
+            "$message_sent",
+            r#"{"message_id":"m","channel":"email"}"#,
+            &[(MessageId, "m"), (Channel, "email")],
+            None,
+            None,
+        );
         check("page_view", r#"{"channel":"email"}"#, &[], None, Some(r#"{"channel":"email"}"#));
     }
 

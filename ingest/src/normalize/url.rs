@@ -33,11 +33,7 @@ pub fn split(url: &str) -> UrlParts<'_> {
         }
         None => (None, before_query),
     };
-    UrlParts {
-        host,
-        path: path.starts_with('/').then_some(path),
-        query: query.filter(|query| !query.is_empty()),
-    }
+    UrlParts { host, path: path.starts_with('/').then_some(path), query: query.filter(|query| !query.is_empty()) }
 }
 
 fn cut(text: &str, at: char) -> (&str, Option<&str>) {

@@ -12,6 +12,7 @@ use uuid::Builder;
 use super::answer::FieldError;
 use crate::event_ids::IdHash;
 use crate::normalize::properties::{Members, Reading, is_deeper_than, move_into, push_json_string, text_of};
+use crate::normalize::user_agent::BotList;
 use crate::normalize::{address, campaign, timestamp, url};
 use crate::record::Event;
 
@@ -54,6 +55,8 @@ pub struct RequestContext<'r> {
     pub idempotency_key: Option<&'r str>,
     /// Limits.
     pub limits: &'r Limits,
+    /// Tells bots.
+    pub bots: &'r BotList,
     /// Random bits for the ids that we assign.
     pub entropy: &'r mut dyn FnMut() -> [u8; 10],
 }
@@ -130,7 +133,11 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
     let mut errors = Errors(Vec::new());
 
     if incoming.raw.len() > limits.max_event_bytes {
-        let detail = format!("an event may have {} bytes (`ingest.max_event_bytes`), this one has {}", limits.max_event_bytes, incoming.raw.len());
+        let detail = format!(
+            "an event may have {} bytes (`ingest.max_event_bytes`), this one has {}",
+            limits.max_event_bytes,
+            incoming.raw.len()
+        );
         errors.push("", "event_too_large", detail);
     }
     let event_type = match (incoming.event_type, incoming.implied_type) {
@@ -141,7 +148,8 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
             None
         }
     };
-    let mut id = |name: &str, value: Option<&'a RawValue>| value.and_then(|value| errors.id(name, value, limits.max_id_chars));
+    let mut id =
+        |name: &str, value: Option<&'a RawValue>| value.and_then(|value| errors.id(name, value, limits.max_id_chars));
     let event_id = id("event_id", incoming.event_id);
     let visitor_id = id("visitor_id", incoming.visitor_id);
     let user_id = id("user_id", incoming.user_id);
@@ -190,7 +198,7 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
     let event_id = event_id.unwrap_or_else(|| Cow::Owned(assigned_id(incoming.index, context)));
     let hash = IdHash::new(context.tenant, &event_id);
     let mut event = Box::new(Event::at(occurred_at.timestamp_micros()));
-    event.is_bot = user_agent.as_deref().is_some_and(iscrawl::is_crawler);
+    event.is_bot = user_agent.as_deref().is_some_and(|agent| context.bots.is_bot(agent));
     event.set(TextField::EventId, event_id);
     event.set(TextField::Source, incoming.source);
     for (field, text) in [
@@ -333,7 +341,10 @@ impl Errors {
         };
         let limits = context.limits;
         if time > context.received_at + chrono::Duration::seconds(limits.max_future_s) {
-            let detail = format!("`{name}` is more than {} s ahead of the server's clock (`ingest.max_future_s`)", limits.max_future_s);
+            let detail = format!(
+                "`{name}` is more than {} s ahead of the server's clock (`ingest.max_future_s`)",
+                limits.max_future_s
+            );
             self.push(&pointer, "timestamp_in_future", detail);
             return None;
         }
@@ -351,7 +362,11 @@ impl Errors {
             return None;
         }
         if json.len() > limits.max_properties_bytes {
-            let detail = format!("`properties` may have {} bytes (`ingest.max_properties_bytes`), these have {}", limits.max_properties_bytes, json.len());
+            let detail = format!(
+                "`properties` may have {} bytes (`ingest.max_properties_bytes`), these have {}",
+                limits.max_properties_bytes,
+                json.len()
+            );
             self.push("/properties", "properties_too_large", detail);
             return None;
         }

@@ -14,11 +14,20 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
     if items.len() > limit {
         return Err(ReceiveError::TooManyEvents { limit, sent: items.len() });
     }
-    Ok(items.into_iter().enumerate().map(|(index, item)| event(item.get(), index as u32, SOURCE_NATIVE, context)).collect())
+    Ok(items
+        .into_iter()
+        .enumerate()
+        .map(|(index, item)| event(item.get(), index as u32, SOURCE_NATIVE, context))
+        .collect())
 }
 
 /// Reads one event in the native form.
-pub(crate) fn event<'a>(raw: &'a str, index: u32, source: &'static str, context: &mut RequestContext<'_>) -> Checked<'a> {
+pub(crate) fn event<'a>(
+    raw: &'a str,
+    index: u32,
+    source: &'static str,
+    context: &mut RequestContext<'_>,
+) -> Checked<'a> {
     let members = match serde_json::from_str::<Members<'a>>(raw) {
         Ok(members) => members,
         Err(error) => {

@@ -31,7 +31,14 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
             detail: "`user_id` is required".into(),
         }];
         let event_type = Some(IDENTIFY.into());
-        return Ok(vec![Checked::Refused(Refusal { index: 0, event_id: None, event_type, errors, raw, source: SOURCE_NATIVE })]);
+        return Ok(vec![Checked::Refused(Refusal {
+            index: 0,
+            event_id: None,
+            event_type,
+            errors,
+            raw,
+            source: SOURCE_NATIVE,
+        })]);
     }
     Ok(vec![check(incoming, context)])
 }

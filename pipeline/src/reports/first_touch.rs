@@ -22,16 +22,8 @@ pub struct Params {
 }
 
 /// What visitors can be grouped by: what their first session in time says.
-pub const DIMENSIONS: [&str; 8] = [
-    "channel",
-    "utm_source",
-    "utm_medium",
-    "utm_campaign",
-    "utm_content",
-    "utm_term",
-    "referrer",
-    "landing_page",
-];
+pub const DIMENSIONS: [&str; 8] =
+    ["channel", "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term", "referrer", "landing_page"];
 
 /// Visitors first seen in the range, most first.
 pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Answer, PipelineError> {

@@ -70,9 +70,7 @@ pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Res
     } else {
         vec![col("sessions").sort(false, false), col(by).sort(true, true)]
     };
-    let frame = only(frame, params.bots)?
-        .aggregate(vec![group.alias(by)], measures)?
-        .sort(order)?
-        .limit(0, params.limit)?;
+    let frame =
+        only(frame, params.bots)?.aggregate(vec![group.alias(by)], measures)?.sort(order)?.limit(0, params.limit)?;
     run(frame, meta).await
 }

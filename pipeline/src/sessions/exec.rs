@@ -141,9 +141,7 @@ impl ExecutionPlan for SessionExec {
         let output = Arc::clone(&self.output);
         let stream = match self.phase {
             Phase::Partial => work.partial(input).boxed(),
-            Phase::Final => {
-                futures::stream::once(async move { work.finish(input, output).await }).boxed()
-            }
+            Phase::Final => futures::stream::once(async move { work.finish(input, output).await }).boxed(),
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.output), stream)))
     }

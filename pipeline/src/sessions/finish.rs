@@ -56,9 +56,10 @@ fn is_bounce(whole: &RecordBatch) -> Result<ArrayRef, ArrowError> {
 fn is_engaged(whole: &RecordBatch) -> Result<ArrayRef, ArrowError> {
     let views = count(whole, column::PAGE_VIEW_COUNT)?;
     let conversions = count(whole, column::CONVERSION_COUNT)?;
-    let flags = durations_us(whole)?.into_iter().zip(views).zip(conversions).map(|((duration_us, views), conversions)| {
-        Some(duration_us > ENGAGED_AFTER_US || *conversions > 0 || *views >= 2)
-    });
+    let flags =
+        durations_us(whole)?.into_iter().zip(views).zip(conversions).map(|((duration_us, views), conversions)| {
+            Some(duration_us > ENGAGED_AFTER_US || *conversions > 0 || *views >= 2)
+        });
     Ok(Arc::new(flags.collect::<BooleanArray>()))
 }
 

@@ -3,9 +3,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray, UInt64Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray, UInt64Array};
 use arrow::compute::{filter_record_batch, nullif};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -50,8 +48,12 @@ impl Shape {
             }
         }
         let all = scan_schema(Table::Sessions);
-        let mut fields: Vec<Field> =
-            all.fields().iter().filter(|field| names.contains(&field.name().as_str())).map(|field| field.as_ref().clone()).collect();
+        let mut fields: Vec<Field> = all
+            .fields()
+            .iter()
+            .filter(|field| names.contains(&field.name().as_str()))
+            .map(|field| field.as_ref().clone())
+            .collect();
         fields.push(Field::new(DEVICE_HASH, DataType::UInt64, false));
         let fragments = Arc::new(Schema::new(fields));
         Self { events: event_columns(&fragments), fragments }

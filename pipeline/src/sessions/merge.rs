@@ -42,13 +42,7 @@ pub(super) const PICKS: [Pick; 8] = [
         values: &[],
         own: &[column::ENTRY_PAGE],
     },
-    Pick {
-        at: column::EXIT_AT,
-        event_id: column::EXIT_EVENT_ID,
-        latest: true,
-        values: &[],
-        own: &[column::EXIT_PAGE],
-    },
+    Pick { at: column::EXIT_AT, event_id: column::EXIT_EVENT_ID, latest: true, values: &[], own: &[column::EXIT_PAGE] },
     Pick {
         at: column::USER_AT,
         event_id: column::USER_EVENT_ID,

@@ -56,8 +56,7 @@ impl TableProvider for SessionsTable {
         let fragments = Arc::clone(&shape.fragments);
         let scan = self.events.scan(state, Some(&shape.events), &[], None).await?;
         let params = || Arc::clone(&self.params);
-        let partial =
-            SessionExec::new(Phase::Partial, scan, params(), Arc::clone(&fragments), Arc::clone(&fragments));
+        let partial = SessionExec::new(Phase::Partial, scan, params(), Arc::clone(&fragments), Arc::clone(&fragments));
         let by_visitor = SessionExec::by_visitor(&fragments, state.config().target_partitions())?;
         let shuffled = RepartitionExec::try_new(Arc::new(partial), by_visitor)?;
         Ok(Arc::new(SessionExec::new(Phase::Final, Arc::new(shuffled), params(), fragments, wanted)))

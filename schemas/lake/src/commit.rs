@@ -78,9 +78,11 @@ impl LakeTable {
             Action::CommitInfo(mut info) => info.info.remove(INFO_KEY),
             _ => None,
         });
-        info.map(serde_json::from_value)
-            .transpose()
-            .map_err(|error| LakeError::Malformed { table: self.table(), version, detail: error.to_string() })
+        info.map(serde_json::from_value).transpose().map_err(|error| LakeError::Malformed {
+            table: self.table(),
+            version,
+            detail: error.to_string(),
+        })
     }
 
     /// Commits on top of exactly the version of this process's view, and makes the new version survive a power cut.
@@ -92,8 +94,11 @@ impl LakeTable {
         let mut delta = self.state.lock().await;
         let expected = self.version_of(&delta)? + 1;
 
-        let info = serde_json::to_value(&commit.info)
-            .map_err(|error| LakeError::Malformed { table, version: expected, detail: error.to_string() })?;
+        let info = serde_json::to_value(&commit.info).map_err(|error| LakeError::Malformed {
+            table,
+            version: expected,
+            detail: error.to_string(),
+        })?;
         let properties = CommitProperties::default()
             .with_max_retries(0)
             .with_metadata([(INFO_KEY.to_owned(), info)])

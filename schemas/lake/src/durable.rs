@@ -12,7 +12,8 @@ pub async fn sync_files(root: PathBuf, files: Vec<PathBuf>) -> io::Result<()> {
         let mut folders = std::collections::BTreeSet::new();
         for file in &files {
             File::open(file)?.sync_all()?;
-            folders.extend(file.ancestors().skip(1).take_while(|folder| folder.starts_with(&root)).map(Path::to_path_buf));
+            folders
+                .extend(file.ancestors().skip(1).take_while(|folder| folder.starts_with(&root)).map(Path::to_path_buf));
         }
         folders.iter().rev().try_for_each(|folder| File::open(folder)?.sync_all())
     })

@@ -68,7 +68,13 @@ impl LakeTable {
             let state = delta.snapshot().map_err(LakeError::delta(self.table()))?;
             let log_data = state.log_data();
             let views = log_data.iter().map(|view| {
-                self.data_file(version, view.path().into_owned(), &view.partition_values_map(), view.size(), view.stats())
+                self.data_file(
+                    version,
+                    view.path().into_owned(),
+                    &view.partition_values_map(),
+                    view.size(),
+                    view.stats(),
+                )
             });
             (version, views.collect::<Result<Vec<_>, _>>()?)
         };
@@ -93,13 +99,9 @@ impl LakeTable {
             let Some(actions) = self.actions(version).await? else { return Ok(None) };
             for action in actions {
                 match action {
-                    Action::Add(add) if add.data_change => added.push(self.data_file(
-                        version,
-                        add.path,
-                        &add.partition_values,
-                        add.size,
-                        add.stats,
-                    )?),
+                    Action::Add(add) if add.data_change => {
+                        added.push(self.data_file(version, add.path, &add.partition_values, add.size, add.stats)?)
+                    }
                     _ => {}
                 }
             }

@@ -13,9 +13,9 @@ use tokio::sync::Mutex;
 use touchline_schemas::tables::{MONEY_PRECISION, MONEY_SCALE, Table};
 use url::Url;
 
+use crate::LakeError;
 use crate::durable::sync_files;
 use crate::files::Snapshot;
-use crate::LakeError;
 
 /// How the lake's tables are kept.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,8 @@ pub struct Lake {
 impl Lake {
     /// Opens the lake in the directory `root`; tables that are missing are created.
     pub async fn open(root: &Path, options: LakeOptions) -> Result<Self, LakeError> {
-        let failed = |error: std::io::Error| LakeError::Root { root: root.display().to_string(), detail: error.to_string() };
+        let failed =
+            |error: std::io::Error| LakeError::Root { root: root.display().to_string(), detail: error.to_string() };
         std::fs::create_dir_all(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
         let mut tables = Vec::with_capacity(Table::ALL.len());
@@ -72,8 +73,10 @@ impl LakeTable {
         let named = folder.display().to_string();
         let outside = |error: std::io::Error| LakeError::Root { root: named.clone(), detail: error.to_string() };
         std::fs::create_dir_all(&folder).map_err(outside)?;
-        let url = Url::from_directory_path(&folder)
-            .map_err(|()| LakeError::Root { root: folder.display().to_string(), detail: "not an absolute path".into() })?;
+        let url = Url::from_directory_path(&folder).map_err(|()| LakeError::Root {
+            root: folder.display().to_string(),
+            detail: "not an absolute path".into(),
+        })?;
         let mut delta =
             DeltaTableBuilder::from_url(url).and_then(DeltaTableBuilder::build).map_err(LakeError::delta(table))?;
         match delta.load().await {
@@ -82,13 +85,8 @@ impl LakeTable {
             Err(error) => return Err(LakeError::delta(table)(error)),
         }
         let log_store = delta.log_store();
-        let opened = Self {
-            table,
-            folder,
-            log_store,
-            state: Arc::new(Mutex::new(delta)),
-            listed: Arc::new(Mutex::new(None)),
-        };
+        let opened =
+            Self { table, folder, log_store, state: Arc::new(Mutex::new(delta)), listed: Arc::new(Mutex::new(None)) };
         opened.sync(&[&log_file(0)]).await.map_err(outside)?;
         Ok(opened)
     }

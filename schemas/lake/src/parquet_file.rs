@@ -124,8 +124,7 @@ fn statistics(table: Table, rows: &RecordBatch) -> String {
 fn time_range(column: &ArrayRef) -> Option<(String, String)> {
     let times = Arc::clone(column);
     let times = times.as_primitive_opt::<TimestampMicrosecondType>()?;
-    let text = |micros| {
-        DateTime::from_timestamp_micros(micros).map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
-    };
+    let text =
+        |micros| DateTime::from_timestamp_micros(micros).map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true));
     Some((text(min(times)?)?, text(max(times)?)?))
 }

@@ -12,13 +12,11 @@ pub struct AuthConfig {
     /// Seconds for which a checked key is believed without asking the control database; a revocation takes at most
     /// this long to be felt. Default 3.
     pub cache_ttl_s: u64,
-    /// Whether requests from this machine need no key. Default false.
-    pub open_on_loopback: bool,
 }
 
 impl Default for AuthConfig {
     fn default() -> Self {
-        Self { cache_ttl_s: 3, open_on_loopback: false }
+        Self { cache_ttl_s: 3 }
     }
 }
 

@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn variables_with_unusable_values_are_refused() {
         check_refused("TOUCHLINE_QUERY__THREADS", "many", "must be a whole number, not `many`");
-        check_refused("TOUCHLINE_AUTH__OPEN_ON_LOOPBACK", "yes", "must be `true` or `false`, not `yes`");
+        check_refused("TOUCHLINE_JOBS__ENABLED", "yes", "must be `true` or `false`, not `yes`");
         check_refused("TOUCHLINE_SERVER__LISTEN", "nowhere", "TOUCHLINE_SERVER__LISTEN cannot be used");
         check_refused("TOUCHLINE_SESSIONS__TIMEOUT_MINUTES", "476", "sessions.timeout_minutes");
     }

@@ -1,0 +1,103 @@
+//! Ingest as it runs in a server: the log, and the lake writer behind it on a thread of its own.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use touchline_lake::{Lake, LakeError};
+use touchline_schemas::clock::SharedClock;
+use touchline_schemas::control::ControlDb;
+use touchline_schemas::paths::DataDir;
+use touchline_schemas::tables::Table;
+use uuid::Uuid;
+
+use crate::event_ids::{EventIdIndex, IndexError};
+use crate::lake_writer::LakeWriter;
+use crate::{Ingest, IngestOptions};
+
+/// Why ingest does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log's folder cannot be used.
+    #[error("write-ahead log: {0}")]
+    Log(#[from] io::Error),
+    /// The lake cannot be read.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// The index of event ids cannot be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// Running ingest. The caller owns the data directory: one process at a time.
+#[derive(Debug)]
+pub struct IngestProcess {
+    ingest: Ingest,
+    drained: oneshot::Receiver<()>,
+}
+
+impl IngestProcess {
+    /// Starts ingest over `data_dir`. Segments that a crash left go to the lake first; requests are taken at once.
+    pub async fn start(
+        data_dir: &DataDir,
+        lake: &Lake,
+        control: ControlDb,
+        clock: SharedClock,
+        options: IngestOptions,
+    ) -> Result<Self, StartError> {
+        let folder = data_dir.log();
+        let node = node_name(&folder)?;
+        let index = EventIdIndex::open(&data_dir.event_ids(), options.id_filter_bytes)?;
+        let last_committed = lake.table(Table::Events).last_txn(&LakeWriter::application(&node)).await?;
+        let (sealed, segments) = mpsc::unbounded_channel();
+        let ingest = Ingest::open(&folder, options, last_committed, sealed, Arc::clone(&clock))?;
+        let writer = LakeWriter::new(lake.clone(), control, clock, node, index);
+        let (done, drained) = oneshot::channel();
+        let (log, runtime) = (Arc::clone(ingest.log()), tokio::runtime::Handle::current());
+        // A thread of its own: decoding and sorting a segment must not keep requests waiting for a worker.
+        std::thread::Builder::new().name("lake-writer".into()).spawn(move || {
+            runtime.block_on(writer.run(segments, log));
+            // Nobody waits any more if the grace time is over.
+            let _ = done.send(());
+        })?;
+        Ok(Self { ingest, drained })
+    }
+
+    /// The handle that receives requests.
+    pub fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    /// Closes the log and waits until the lake has all of it.
+    pub async fn stop(self) {
+        let ingest = self.ingest;
+        if tokio::task::spawn_blocking(move || ingest.close()).await.is_err() {
+            tracing::error!("the log was not closed");
+        }
+        if self.drained.await.is_err() {
+            tracing::error!("the lake writer has died; the log keeps what it had not written");
+        }
+    }
+}
+
+/// The name under which this installation commits, made once and kept beside the log.
+fn node_name(folder: &Path) -> io::Result<String> {
+    let path = folder.join("node");
+    match std::fs::read_to_string(&path) {
+        Ok(name) => Ok(name.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let name = format!("node-{}", Uuid::now_v7().simple());
+            std::fs::create_dir_all(folder)?;
+            let unfinished = folder.join("node.new");
+            let mut file = File::create(&unfinished)?;
+            file.write_all(name.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&unfinished, &path)?;
+            File::open(folder)?.sync_all()?;
+            Ok(name)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,192 @@
+//! The order, lateness, duplication and batching in which events arrive never change sessions or visitors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+use touchline_ingest::event_ids::IdHash;
+use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
+use touchline_schemas::event::TextField;
+use touchline_schemas::tables::Table;
+use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
+use touchline_tests::installation::Installation;
+use uuid::Uuid;
+
+const TYPES: [&str; 6] = ["page_view", "page_view", "add_to_cart", "purchase", "$session_start", "$message_viewed"];
+const SOURCES: [Option<&str>; 4] = [None, None, Some("google"), Some("newsletter")];
+const TIMEOUT_US: i64 = 30 * 60 * 1_000_000;
+
+/// An event with its own time of arrival, which is what the session's id depends on; when it is *committed* is not.
+#[derive(Debug, Clone)]
+struct Sent {
+    id: u32,
+    visitor: u8,
+    user: Option<u8>,
+    occurred_at_us: i64,
+    received_at_us: i64,
+    event_type: usize,
+    source: usize,
+    is_bot: bool,
+}
+
+fn begin_us() -> i64 {
+    "2026-03-01T22:00:00Z".parse::<DateTime<Utc>>().unwrap().timestamp_micros()
+}
+
+fn sent_events() -> impl Strategy<Value = Vec<Sent>> {
+    // Steps of ten minutes over two and a half days: pauses of exactly 30 minutes, equal times and midnights are common.
+    let event =
+        (0..4_u8, proptest::option::of(0..2_u8), 0..360_i64, 0..1_000_i64, 0..TYPES.len(), 0..SOURCES.len(), 0..20_u8);
+    proptest::collection::vec(event, 1..70).prop_map(|events| {
+        let events = events.into_iter().enumerate();
+        let sent = events.map(|(id, (visitor, user, step, delay, event_type, source, bot))| Sent {
+            id: id as u32,
+            visitor,
+            user,
+            occurred_at_us: begin_us() + step * 600_000_000,
+            received_at_us: begin_us() + step * 600_000_000 + delay * 60_000_000,
+            event_type,
+            source,
+            is_bot: bot == 0,
+        });
+        sent.collect()
+    })
+}
+
+/// An order of arrival: shuffled, some twice, cut into batches.
+fn deliveries() -> impl Strategy<Value = (Vec<Sent>, Vec<Vec<Sent>>)> {
+    sent_events().prop_flat_map(|events| {
+        let doubled: Vec<Sent> = events.iter().cloned().chain(events.iter().step_by(5).cloned()).collect();
+        (Just(events), Just(doubled).prop_shuffle(), 1..4_usize).prop_map(|(events, shuffled, batches)| {
+            let length = shuffled.len().div_ceil(batches);
+            (events, shuffled.chunks(length).map(<[Sent]>::to_vec).collect())
+        })
+    })
+}
+
+fn tenant() -> Tenant {
+    Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Test }
+}
+
+fn payload(sent: &Sent) -> Vec<u8> {
+    let id = format!("event-{:04}", sent.id);
+    let mut event = Event::at(sent.occurred_at_us);
+    event.is_bot = sent.is_bot;
+    event.set(TextField::EventId, id.clone());
+    event.set(TextField::EventType, TYPES[sent.event_type]);
+    // Some people are known by their user id only.
+    if sent.visitor > 0 {
+        event.set(TextField::VisitorId, format!("visitor-{}", sent.visitor));
+    }
+    if let Some(user) = sent.user.or((sent.visitor == 0).then_some(0)) {
+        event.set(TextField::UserId, format!("user-{user}"));
+    }
+    event.set(TextField::Path, format!("/page-{}", sent.id % 7));
+    if let Some(source) = SOURCES[sent.source] {
+        event.set(TextField::UtmSource, source);
+    }
+    event.revenue_e4 = (TYPES[sent.event_type] == "purchase").then_some(i64::from(sent.id) * 10_000);
+    let mut events = EncodedEvents::default();
+    events.push(IdHash::new(tenant(), &id), &event);
+    let head =
+        RequestHead { tenant: tenant(), received_at_us: sent.received_at_us, duplicates: 0, events: 1, rejected: 0 };
+    let mut payload = Vec::new();
+    put_head(&mut payload, &head);
+    events.iter().for_each(|(_, bytes)| payload.extend_from_slice(bytes));
+    payload
+}
+
+/// Rows of `sessions` and `visitors` after the batches came, with the jobs run after each.
+async fn tables_after(batches: &[Vec<Sent>]) -> anyhow::Result<[Vec<String>; 2]> {
+    let folder = tempfile::tempdir()?;
+    let clock = Arc::new(MockClock::at("2026-03-05T00:00:00Z".parse()?));
+    let mut installation = Installation::open(folder.path(), clock, 2).await?;
+    for (number, batch) in batches.iter().enumerate() {
+        let payloads: Vec<_> = batch.iter().map(payload).collect();
+        let requests: Vec<_> = payloads.iter().map(|payload| decode(payload)).collect::<Result<_, _>>()?;
+        installation.writer.store(number as i64 + 1, &requests).await?;
+        installation.run_jobs(false).await?;
+    }
+    Ok([rows(&installation, Table::Sessions).await?, rows(&installation, Table::Visitors).await?])
+}
+
+async fn rows(installation: &Installation, table: Table) -> anyhow::Result<Vec<String>> {
+    let (scan, _) = installation.engine.scan(table, tenant()).await?;
+    let batches = installation.engine.context().read_table(Arc::new(scan))?.collect().await?;
+    let mut rows = Vec::new();
+    for batch in batches {
+        let options = FormatOptions::default().with_null("∅");
+        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+        for row in 0..batch.num_rows() {
+            let cells = names.iter().zip(&columns).map(|(name, column)| format!("{name}={}", column.value(row)));
+            rows.push(cells.collect::<Vec<_>>().join(" "));
+        }
+    }
+    rows.sort();
+    Ok(rows)
+}
+
+/// Sessions by the definition, one event after the other: id, first and last event's number of steps, events.
+fn by_definition(events: &[Sent]) -> Vec<String> {
+    let mut devices: BTreeMap<(bool, u8), Vec<&Sent>> = BTreeMap::new();
+    for sent in events {
+        let event_type = TYPES[sent.event_type];
+        if event_type.starts_with('$') && event_type != "$session_start" {
+            continue;
+        }
+        // Visitor 0 sends no visitor id; its user stands for it.
+        let device = if sent.visitor == 0 { 100 + sent.user.unwrap_or(0) } else { sent.visitor };
+        devices.entry((sent.is_bot, device)).or_default().push(sent);
+    }
+    let mut sessions = Vec::new();
+    for mut events in devices.into_values() {
+        events.sort_by_key(|sent| (sent.occurred_at_us, sent.id));
+        for session in events.chunk_by(|a, b| b.occurred_at_us - a.occurred_at_us <= TIMEOUT_US) {
+            let anchor = session.iter().min_by_key(|sent| (sent.received_at_us, sent.id)).unwrap();
+            let source = session.iter().find_map(|sent| SOURCES[sent.source]).unwrap_or("∅");
+            let views = session.iter().filter(|sent| TYPES[sent.event_type] == "page_view");
+            let entry = views.clone().next().map_or("∅".to_owned(), |sent| format!("/page-{}", sent.id % 7));
+            let exit = views.clone().next_back().map_or("∅".to_owned(), |sent| format!("/page-{}", sent.id % 7));
+            sessions.push(format!(
+                "session_id=event-{:04} duration_s={} event_count={} page_view_count={} utm_source={source} entry_page={entry} exit_page={exit}",
+                anchor.id,
+                (session[session.len() - 1].occurred_at_us - session[0].occurred_at_us) / 1_000_000,
+                session.len(),
+                views.count(),
+            ));
+        }
+    }
+    sessions.sort();
+    sessions
+}
+
+fn only(rows: &[String], columns: &[&str]) -> Vec<String> {
+    let cell = |row: &str, column: &str| {
+        let cell = row.split(' ').find(|cell| cell.strip_prefix(column).is_some_and(|rest| rest.starts_with('=')));
+        cell.unwrap_or_default().to_owned()
+    };
+    let mut rows: Vec<_> =
+        rows.iter().map(|row| columns.iter().map(|column| cell(row, column)).collect::<Vec<_>>().join(" ")).collect();
+    rows.sort();
+    rows
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arrival_changes_neither_sessions_nor_visitors((events, batches) in deliveries()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let [sessions, visitors] = runtime.block_on(tables_after(std::slice::from_ref(&events))).unwrap();
+        let columns =
+            ["session_id", "duration_s", "event_count", "page_view_count", "utm_source", "entry_page", "exit_page"];
+        prop_assert_eq!(only(&sessions, &columns), by_definition(&events));
+        let arrived = runtime.block_on(tables_after(&batches)).unwrap();
+        prop_assert_eq!(&arrived[0], &sessions);
+        prop_assert_eq!(&arrived[1], &visitors);
+    }
+}
