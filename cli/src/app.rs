@@ -181,12 +181,10 @@ impl App {
         const WAIT: Duration = Duration::from_millis(200);
         let lake = self.open_lake().await?;
         let runner = self.runner(self.query_engine(&lake)?)?;
-        loop {
-            match runner.run_now(job, RunRequest { full }, Trigger::Manual).await {
-                Err(RunError::AlreadyRunning { .. }) => tokio::time::sleep(WAIT).await,
-                // Whether it went well stands in the ledger.
-                Ok(_) | Err(_) => break,
-            }
+        // Whether a run that was made went well stands in the ledger.
+        while let Err(RunError::AlreadyRunning { .. }) = runner.run_now(job, RunRequest { full }, Trigger::Manual).await
+        {
+            tokio::time::sleep(WAIT).await;
         }
         let run = self.control.runs(Some(job), 1).await?.into_iter().next();
         run.with_context(|| format!("the ledger has no run of the job `{job}`"))

@@ -363,7 +363,7 @@ async fn grouped_reports_are_answered_and_say_what_they_can_group_by() {
 
 #[tokio::test]
 async fn use_of_a_key_is_noted() {
-    let auth = AuthConfig { cache_ttl_s: 0, ..AuthConfig::default() };
+    let auth = AuthConfig { cache_ttl_s: 0 };
     let api = TestApi::with(Config { auth, ..Config::default() }).await;
     let key = api.key("ingest").await;
     api.get("/api/v1/validate", &key).await;

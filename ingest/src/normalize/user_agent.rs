@@ -10,15 +10,10 @@ use parking_lot::RwLock;
 const REMEMBERED: usize = 4_096;
 
 /// Judges user agents by the patterns of the crate `isbot`, and remembers its judgements.
+#[derive(Default)]
 pub struct BotList {
     patterns: Bots,
     judged: RwLock<HashMap<String, bool>>,
-}
-
-impl Default for BotList {
-    fn default() -> Self {
-        Self { patterns: Bots::default(), judged: RwLock::default() }
-    }
 }
 
 impl fmt::Debug for BotList {

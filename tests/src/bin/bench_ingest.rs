@@ -234,7 +234,8 @@ fn event(number: usize) -> String {
     let path = PATHS[number % PATHS.len()];
     #[expect(clippy::disallowed_methods, reason = "events of now")]
     let timestamp = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-    let query = if number % 4 == 0 { "?utm_source=google&utm_medium=cpc&utm_campaign=spring_sale" } else { "" };
+    let query =
+        if number.is_multiple_of(4) { "?utm_source=google&utm_medium=cpc&utm_campaign=spring_sale" } else { "" };
     format!(
         r#"{{"event_id":"bench-{ID_PLACE}","event_type":"page_view","visitor_id":"{visitor}","timestamp":"{timestamp}","ip":"203.0.113.7","user_agent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36","properties":{{"url":"https://shop.example{path}{query}","referrer":"https://www.google.com/","title":"Lumen and Oak","plan":"pro","ab_test":"b","items_in_cart":3}}}}"#
     )
