@@ -42,9 +42,12 @@ pub fn start(global: &GlobalArgs, environment: &Environment, default_filter: &st
     Ok(())
 }
 
+/// Libraries that report as errors what is none: the Delta kernel does so for each table that is not there yet.
+const QUIET: &str = "buoyant_kernel=off,deltalake_core=warn";
+
 fn filter(environment: &Environment, default_filter: &str) -> Result<EnvFilter, LoggingError> {
     let given = FILTER_VARIABLES.into_iter().find_map(|variable| Some((variable, environment.get(variable)?)));
-    let Some((variable, filter)) = given else { return Ok(EnvFilter::new(default_filter)) };
+    let Some((variable, filter)) = given else { return Ok(EnvFilter::new(format!("{default_filter},{QUIET}"))) };
     EnvFilter::try_new(filter).map_err(|error| LoggingError::Filter { variable, detail: error.to_string() })
 }
 

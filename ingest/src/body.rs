@@ -26,11 +26,18 @@ pub enum BodyError {
     },
 }
 
+/// Encodings that may be stacked; nobody means more.
+const MAX_ENCODINGS: usize = 2;
+
 /// Inflates a body; several encodings are undone from the last to the first.
 pub fn decode(encodings: Option<&str>, body: Bytes, limit_bytes: usize) -> Result<Bytes, BodyError> {
     let encodings = encodings.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+    let encodings: Vec<_> = encodings.collect();
+    if encodings.len() > MAX_ENCODINGS {
+        return Err(BodyError::UnsupportedEncoding(encodings.join(", ")));
+    }
     let mut body = body;
-    for encoding in encodings.collect::<Vec<_>>().into_iter().rev() {
+    for encoding in encodings.into_iter().rev() {
         body = match encoding.to_ascii_lowercase().as_str() {
             "identity" => body,
             "gzip" | "x-gzip" => inflate(encoding, flate2::read::MultiGzDecoder::new(&body[..]), limit_bytes)?,

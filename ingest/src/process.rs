@@ -48,9 +48,11 @@ impl IngestProcess {
         options: IngestOptions,
     ) -> Result<Self, StartError> {
         let folder = data_dir.log();
-        let node = node_name(&folder)?;
+        let (events, rejected) = (lake.table(Table::Events), lake.table(Table::RejectedEvents));
+        let node = node_name(&folder, &events.id().await?)?;
         let index = EventIdIndex::open(&data_dir.event_ids(), options.id_filter_bytes)?;
-        let last_committed = lake.table(Table::Events).last_txn(&LakeWriter::application(&node)).await?;
+        let application = LakeWriter::application(&node);
+        let last_committed = events.last_txn(&application).await?.max(rejected.last_txn(&application).await?);
         let (sealed, segments) = mpsc::unbounded_channel();
         let ingest = Ingest::open(&folder, options, last_committed, sealed, Arc::clone(&clock))?;
         let writer = LakeWriter::new(lake.clone(), control, clock, node, index);
@@ -58,6 +60,7 @@ impl IngestProcess {
         let (log, runtime) = (Arc::clone(ingest.log()), tokio::runtime::Handle::current());
         // A thread of its own: decoding and sorting a segment must not keep requests waiting for a worker.
         std::thread::Builder::new().name("lake-writer".into()).spawn(move || {
+            let _guard = AbortOnPanic("lake-writer");
             runtime.block_on(writer.run(segments, log));
             // Nobody waits any more if the grace time is over.
             let _ = done.send(());
@@ -82,22 +85,40 @@ impl IngestProcess {
     }
 }
 
-/// The name under which this installation commits, made once and kept beside the log.
-fn node_name(folder: &Path) -> io::Result<String> {
+/// Ends the process when a thread dies that everything else waits for: a restart recovers, a half-dead server would
+/// acknowledge until its log is full.
+pub(crate) struct AbortOnPanic(pub(crate) &'static str);
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(thread = self.0, "a thread that ingest needs has died; the process ends");
+            std::process::abort();
+        }
+    }
+}
+
+/// The name under which this installation commits to one lake, made once and kept beside the log. A lake that was made
+/// anew is committed to under a new name, because numbers begin anew with it.
+fn node_name(folder: &Path, lake_id: &str) -> io::Result<String> {
     let path = folder.join("node");
-    match std::fs::read_to_string(&path) {
-        Ok(name) => Ok(name.trim().to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    let known = match std::fs::read_to_string(&path) {
+        Ok(known) => known,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    match known.trim().split_once(' ') {
+        Some((name, of_lake)) if of_lake == lake_id => Ok(name.to_owned()),
+        Some(_) | None => {
             let name = format!("node-{}", Uuid::now_v7().simple());
-            std::fs::create_dir_all(folder)?;
+            touchline_lake::create_folders(folder)?;
             let unfinished = folder.join("node.new");
             let mut file = File::create(&unfinished)?;
-            file.write_all(name.as_bytes())?;
+            write!(file, "{name} {lake_id}")?;
             file.sync_all()?;
             std::fs::rename(&unfinished, &path)?;
             File::open(folder)?.sync_all()?;
             Ok(name)
         }
-        Err(error) => Err(error),
     }
 }

@@ -112,6 +112,11 @@ impl Ingest {
 
 impl Inner {
     fn read(&self, origin: &Origin, endpoint: Endpoint, body: &[u8]) -> Result<Batch, ReceiveError> {
+        let max_chars = self.limits.max_id_chars;
+        if origin.idempotency_key.as_ref().is_some_and(|key| key.len() > max_chars) {
+            let detail = format!("`Idempotency-Key` may have {max_chars} characters (`ingest.max_id_chars`)");
+            return Err(ReceiveError::WrongType { pointer: String::new(), detail });
+        }
         let received_at = self.clock.now();
         let mut entropy = rand::random::<[u8; 10]>;
         let device = origin.peer_ip.filter(|_| origin.publishable).map(|ip| (ip, origin.user_agent.as_deref()));

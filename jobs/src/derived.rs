@@ -1,9 +1,10 @@
 //! What jobs that write derived tables share: rows split by day into files, and a commit that happens once per
 //! version of the source.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
@@ -45,11 +46,13 @@ pub fn application(job: &str) -> String {
 }
 
 impl Replacement {
-    /// Commits, under the source's version as number: the same version is never applied twice.
+    /// Commits on top of the version that was `read`, under the source's version as number: the same version of the
+    /// source is never applied twice, and nothing that somebody else wrote meanwhile is taken for ours.
     pub async fn commit(
         self,
         table: &LakeTable,
         job: &str,
+        read: i64,
         source_version: i64,
         watermark: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
@@ -59,6 +62,7 @@ impl Replacement {
             remove: self.remove,
             txn: Some(Txn { application: application(job), version: source_version }),
             info: CommitInfo { source_version: Some(source_version), watermark, counts: serde_json::Value::Null },
+            based_on: read,
         };
         Ok(table.commit(commit, now).await?)
     }
@@ -89,30 +93,41 @@ pub async fn write_days(
 }
 
 fn split_days(table: Table, batches: &[RecordBatch]) -> Result<Vec<(NaiveDate, RecordBatch)>, ArrowError> {
-    let Some(first) = batches.first() else { return Ok(Vec::new()) };
-    let rows = as_stored(table, &concat_batches(&first.schema(), batches)?)?;
-    let times = |rows: &RecordBatch| -> Result<Vec<i64>, ArrowError> {
-        let column = rows.column_by_name(table.time_column());
-        let column = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-        Ok(column.ok_or_else(|| ArrowError::SchemaError("no time column".into()))?.values().to_vec())
-    };
-    let order = sort_to_indices(
-        rows.column_by_name(table.time_column()).ok_or_else(|| ArrowError::SchemaError("no time column".into()))?,
-        None,
-        None,
-    )?;
-    let rows = take_record_batch(&rows, &order)?;
-    let times = times(&rows)?;
-    let day_of = |micros: i64| DateTime::from_timestamp_micros(micros).map_or(NaiveDate::MIN, |time| time.date_naive());
-    let mut parts = Vec::new();
-    let mut start = 0;
-    while start < times.len() {
-        let day = day_of(times[start]);
-        let length = times[start..].partition_point(|micros| day_of(*micros) == day);
-        parts.push((day, rows.slice(start, length)));
-        start += length;
+    let mut days: BTreeMap<NaiveDate, Vec<RecordBatch>> = BTreeMap::new();
+    for batch in batches {
+        let rows = in_time_order(table, &as_stored(table, batch)?)?;
+        let times = times(table, &rows)?;
+        let mut start = 0;
+        while start < times.len() {
+            let day = day_of(times[start]);
+            let length = times[start..].partition_point(|micros| day_of(*micros) == day);
+            days.entry(day).or_default().push(rows.slice(start, length));
+            start += length;
+        }
     }
-    Ok(parts)
+    let whole = days
+        .into_iter()
+        .map(|(day, parts)| Ok((day, in_time_order(table, &concat_batches(&table.file_schema(), &parts)?)?)));
+    whole.collect()
+}
+
+fn day_of(micros: i64) -> NaiveDate {
+    DateTime::from_timestamp_micros(micros).map_or(NaiveDate::MIN, |time| time.date_naive())
+}
+
+fn time_column(table: Table, rows: &RecordBatch) -> Result<&ArrayRef, ArrowError> {
+    let column = rows.column_by_name(table.time_column());
+    column.ok_or_else(|| ArrowError::SchemaError(format!("no column `{}`", table.time_column())))
+}
+
+fn times(table: Table, rows: &RecordBatch) -> Result<&[i64], ArrowError> {
+    let times = time_column(table, rows)?.as_primitive_opt::<TimestampMicrosecondType>();
+    let times = times.ok_or_else(|| ArrowError::SchemaError(format!("`{}` is no time", table.time_column())))?;
+    Ok(times.values())
+}
+
+fn in_time_order(table: Table, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    take_record_batch(rows, &sort_to_indices(time_column(table, rows)?, None, None)?)
 }
 
 /// The columns of the table's files, in their order and types.

@@ -63,11 +63,20 @@ impl Job for SessionsJob {
         let mut replacement = Replacement::default();
         for (tenant, days) in self.affected(&events, done).await? {
             let params = self.params(tenant).await?;
-            for days in ranges(&days) {
+            // From the youngest range on, because ranges widen into the past: one that reaches the range before it takes
+            // that in instead of replacing its days a second time.
+            let mut ranges = ranges(&days);
+            while let Some(days) = ranges.pop() {
                 context.check_cancelled()?;
-                let recomputed = self.recompute(&events, tenant, days, &params).await?;
+                let recomputed = self.recompute(&events, tenant, days.clone(), &params).await?;
                 report.rows_read += recomputed.rows_read;
                 report.bytes_read += recomputed.bytes_read;
+                if let Some(earlier) = ranges.last_mut()
+                    && *recomputed.days.start() <= after(after(*earlier.end()))
+                {
+                    *earlier = *earlier.start()..=*days.end();
+                    continue;
+                }
                 let files = existing.files(tenant).iter().filter(|file| recomputed.days.contains(&file.date));
                 replacement.remove.extend(files.cloned());
                 let now = context.clock.now();
@@ -78,7 +87,7 @@ impl Job for SessionsJob {
         report.rows_written = replacement.add.iter().map(|file| file.rows).sum();
         report.bytes_written = replacement.add.iter().map(|file| file.size_bytes).sum();
         replacement
-            .commit(table, NAME, events.version, report.watermark, context.clock.now())
+            .commit(table, NAME, existing.version, events.version, report.watermark, context.clock.now())
             .await
             .map_err(JobError::failed)?;
         Ok(report)
@@ -143,14 +152,17 @@ impl SessionsJob {
         let files = events.files(tenant);
         let mut replaced = before(*changed.start())..=after(*changed.end());
         let mut read = before(*replaced.start())..=after(*replaced.end());
+        let mut step_days = 1;
         loop {
             let chosen: Vec<_> = files.iter().filter(|file| read.contains(&file.date)).cloned().collect();
             let rows_read = chosen.iter().map(|file| file.rows).sum();
             let bytes_read = chosen.iter().map(|file| file.size_bytes).sum();
             let cut = self.cut(chosen, params).await.map_err(JobError::failed)?;
-            match widened(&cut, &changed, &replaced, &read) {
+            match widened(&cut, &changed, &replaced, &read, step_days) {
                 Some(wider) if files.iter().any(|file| wider.1.contains(&file.date) && !read.contains(&file.date)) => {
                     (replaced, read) = wider;
+                    // A session without an end is found in few steps, however long it is.
+                    step_days *= 2;
                 }
                 // There is nothing more to read beyond.
                 Some(wider) => return Ok(Recomputed { days: wider.0, sessions: cut, rows_read, bytes_read }),
@@ -179,6 +191,7 @@ fn widened(
     changed: &DayRange,
     replaced: &DayRange,
     read: &DayRange,
+    step_days: u64,
 ) -> Option<(DayRange, DayRange)> {
     let mut first = *replaced.start();
     let mut last = *read.end();
@@ -195,10 +208,10 @@ fn widened(
         let (Some(starts), Some(ends)) = (days(column::STARTED_AT), days(column::ENDED_AT)) else { continue };
         for (start, end) in starts.zip(ends) {
             if start < *replaced.start() && end >= *changed.start() {
-                first = first.min(before(start));
+                first = first.min(before_by(start, step_days));
             }
             if start <= *replaced.end() && end >= *read.end() {
-                last = last.max(after(end));
+                last = last.max(after_by(end, step_days));
             }
         }
     }
@@ -219,11 +232,19 @@ fn ranges(days: &BTreeSet<NaiveDate>) -> Vec<DayRange> {
 }
 
 fn before(day: NaiveDate) -> NaiveDate {
-    day.checked_sub_days(Days::new(1)).unwrap_or(day)
+    before_by(day, 1)
 }
 
 fn after(day: NaiveDate) -> NaiveDate {
-    day.checked_add_days(Days::new(1)).unwrap_or(day)
+    after_by(day, 1)
+}
+
+fn before_by(day: NaiveDate, days: u64) -> NaiveDate {
+    day.checked_sub_days(Days::new(days)).unwrap_or(day)
+}
+
+fn after_by(day: NaiveDate, days: u64) -> NaiveDate {
+    day.checked_add_days(Days::new(days)).unwrap_or(day)
 }
 
 #[cfg(test)]

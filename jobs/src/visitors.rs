@@ -66,7 +66,7 @@ impl Job for VisitorsJob {
         report.rows_written = replacement.add.iter().map(|file| file.rows).sum();
         report.bytes_written = replacement.add.iter().map(|file| file.size_bytes).sum();
         replacement
-            .commit(table, NAME, sessions.version, report.watermark, context.clock.now())
+            .commit(table, NAME, existing.version, sessions.version, report.watermark, context.clock.now())
             .await
             .map_err(JobError::failed)?;
         Ok(report)

@@ -29,6 +29,8 @@ pub struct IndexError {
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
     format: u32,
+    /// The table whose ids these are.
+    table_id: String,
     /// The version of `events` whose ids are all here.
     covers: i64,
     next_run: u64,
@@ -49,6 +51,7 @@ const FORMAT: u32 = 1;
 pub struct EventIdIndex {
     folder: PathBuf,
     filter_budget_bytes: u64,
+    table_id: String,
     covers: i64,
     next_run: u64,
     runs: Vec<Run>,
@@ -65,8 +68,14 @@ impl EventIdIndex {
                 if error.kind() != io::ErrorKind::NotFound {
                     tracing::warn!(%error, "the index of event ids is rebuilt from the lake");
                 }
-                let mut index =
-                    Self { folder: folder.to_owned(), filter_budget_bytes, covers: -1, next_run: 0, runs: Vec::new() };
+                let mut index = Self {
+                    folder: folder.to_owned(),
+                    filter_budget_bytes,
+                    table_id: String::new(),
+                    covers: -1,
+                    next_run: 0,
+                    runs: Vec::new(),
+                };
                 index.clear().map_err(failed)?;
                 Ok(index)
             }
@@ -88,6 +97,7 @@ impl EventIdIndex {
         Ok(Self {
             folder: folder.to_owned(),
             filter_budget_bytes,
+            table_id: manifest.table_id,
             covers: manifest.covers,
             next_run: manifest.next_run,
             runs,
@@ -108,8 +118,14 @@ impl EventIdIndex {
         self.covers
     }
 
-    /// Forgets everything.
-    pub fn reset(&mut self) -> Result<(), IndexError> {
+    /// The table whose ids these are; empty when there are none.
+    pub fn table_id(&self) -> &str {
+        &self.table_id
+    }
+
+    /// Forgets everything, and begins anew for another table or the same.
+    pub fn reset(&mut self, table_id: String) -> Result<(), IndexError> {
+        self.table_id = table_id;
         self.clear().map_err(|source| self.failed(source))
     }
 
@@ -176,7 +192,13 @@ impl EventIdIndex {
             ids: run.ids,
             crc32c: run.checksum,
         });
-        let manifest = Manifest { format: FORMAT, covers: self.covers, next_run: self.next_run, runs: runs.collect() };
+        let manifest = Manifest {
+            format: FORMAT,
+            table_id: self.table_id.clone(),
+            covers: self.covers,
+            next_run: self.next_run,
+            runs: runs.collect(),
+        };
         let next = self.folder.join("manifest.next");
         std::fs::write(&next, serde_json::to_vec(&manifest)?)?;
         std::fs::rename(next, self.folder.join(MANIFEST))

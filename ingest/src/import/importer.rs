@@ -39,7 +39,7 @@ impl Importer {
         commit_bytes: usize,
     ) -> Self {
         Self {
-            writer,
+            writer: writer.beside_the_log(),
             tenant,
             clock,
             limits,

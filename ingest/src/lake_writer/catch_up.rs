@@ -15,18 +15,24 @@ use crate::event_ids::{EventIdIndex, IdHash};
 /// Ids that are held in memory before they become a run.
 const IDS_PER_RUN: usize = 4_000_000;
 
-/// Makes `index` cover the version of `events` that this process sees.
-pub async fn catch_up(index: &mut EventIdIndex, events: &LakeTable) -> Result<(), LakeWriterError> {
+/// Makes `index` cover the version of `events` that this process sees, and returns that version.
+pub async fn catch_up(index: &mut EventIdIndex, events: &LakeTable) -> Result<i64, LakeWriterError> {
+    let table_id = events.id().await?;
     let version = events.version().await?;
+    // An index of another table, or of a later state than a restored one, would call new events duplicates.
+    if index.table_id() != table_id || index.covers() > version {
+        index.reset(table_id.clone())?;
+    }
     if index.covers() == version {
-        return Ok(());
+        return Ok(version);
     }
     let new_files = if index.covers() < 0 { None } else { events.files_added(index.covers(), version).await? };
-    let files = match new_files {
-        Some(files) => files,
+    let (version, files) = match new_files {
+        Some(files) => (version, files),
         None => {
-            index.reset()?;
-            all_files(events).await?
+            index.reset(table_id)?;
+            let snapshot = events.snapshot().await?;
+            (snapshot.version, snapshot.tenants().flat_map(|tenant| snapshot.files(tenant).to_vec()).collect())
         }
     };
     if !files.is_empty() {
@@ -40,12 +46,7 @@ pub async fn catch_up(index: &mut EventIdIndex, events: &LakeTable) -> Result<()
         }
     }
     index.add(ids, version)?;
-    Ok(())
-}
-
-async fn all_files(events: &LakeTable) -> Result<Vec<DataFile>, LakeWriterError> {
-    let snapshot = events.snapshot().await?;
-    Ok(snapshot.tenants().flat_map(|tenant| snapshot.files(tenant).to_vec()).collect())
+    Ok(version)
 }
 
 async fn read_ids(events: &LakeTable, file: &DataFile, ids: &mut Vec<IdHash>) -> Result<(), LakeWriterError> {

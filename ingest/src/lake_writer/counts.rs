@@ -67,8 +67,8 @@ impl Counter {
     }
 
     /// The counts as they go into the commit.
-    pub fn into_counts(self, node: &str, segment: i64) -> SegmentCounts {
-        let hours = self.0.into_iter().map(|((tenant, hour), tally)| HourCounts { tenant, hour, tally });
+    pub fn counts(&self, node: &str, segment: i64) -> SegmentCounts {
+        let hours = self.0.iter().map(|(&(tenant, hour), &tally)| HourCounts { tenant, hour, tally });
         SegmentCounts { node: node.to_owned(), segment, hours: hours.collect() }
     }
 }

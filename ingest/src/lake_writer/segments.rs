@@ -1,6 +1,8 @@
 //! One segment at a time, in order: decode, leave out what the lake has, write, commit, read back, trim.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,12 +85,19 @@ pub struct LakeWriter {
     clock: SharedClock,
     node: String,
     index: EventIdIndex,
+    moves_watermark: bool,
 }
 
 impl LakeWriter {
     /// A writer for the segments of `node`.
     pub fn new(lake: Lake, control: ControlDb, clock: SharedClock, node: String, index: EventIdIndex) -> Self {
-        Self { lake, control, clock, node, index }
+        Self { lake, control, clock, node, index, moves_watermark: true }
+    }
+
+    /// A writer whose commits say nothing of how far the log has been written: an import's.
+    pub fn beside_the_log(mut self) -> Self {
+        self.moves_watermark = false;
+        self
     }
 
     /// The transaction id under which `node` commits its segments.
@@ -104,7 +113,17 @@ impl LakeWriter {
                 tracing::error!(%error, segment = file.sequence, retry_in_s = pause.as_secs_f64(), "the lake has not taken a segment");
                 metrics::counter!("touchline_lake_writer_failures_total").increment(1);
                 tokio::time::sleep(pause).await;
+                self.look_again().await;
                 pause = (pause * 2).min(RETRY_LAST);
+            }
+        }
+    }
+
+    /// What failed may have happened all the same: the next attempt begins from what the tables say.
+    async fn look_again(&self) {
+        for table in [Table::Events, Table::RejectedEvents] {
+            if let Err(error) = self.lake.table(table).refresh().await {
+                tracing::warn!(%error, "the table cannot be read");
             }
         }
     }
@@ -122,6 +141,9 @@ impl LakeWriter {
         } else if let Some(version) = self.version_of(file.sequence).await? {
             self.record(version, file.sequence).await?;
         }
+        // Only what survives a power cut in the lake may go from the log, also if another process committed it.
+        self.lake.table(Table::RejectedEvents).sync_log().await?;
+        self.lake.table(Table::Events).sync_log().await?;
         std::fs::remove_file(&file.path).map_err(failed)?;
         log.trimmed(file.size_bytes);
         metrics::counter!("touchline_lake_segments_total").increment(1);
@@ -150,38 +172,72 @@ impl LakeWriter {
     async fn write(&mut self, number: i64, requests: &[LoggedRequest<'_>]) -> Result<Written, LakeWriterError> {
         self.write_rejected(number, requests).await?;
         let events = self.lake.table(Table::Events).clone();
-        for attempt in 0.. {
-            catch_up(&mut self.index, &events).await?;
-            let mut fresh = self.leave_out_known(requests)?;
-            let files = self.write_events(number, attempt, &mut fresh.rows).await?;
-            let tally = fresh.counter.total();
-            let counts = fresh.counter.into_counts(&self.node, number);
-            let commit = Commit {
-                add: files,
-                remove: Vec::new(),
-                txn: Some(Txn { application: Self::application(&self.node), version: number }),
-                info: CommitInfo {
-                    source_version: None,
-                    watermark: fresh.watermark_us.and_then(DateTime::from_timestamp_micros),
-                    counts: serde_json::to_value(&counts).unwrap_or_default(),
-                },
-            };
+        let mut based_on = catch_up(&mut self.index, &events).await?;
+        let mut fresh = self.leave_out_known(requests)?;
+        let mut files = self.write_events(number, &mut fresh.rows).await?;
+        loop {
+            let commit = self.commit(number, &fresh, files.clone(), based_on).await?;
             match events.commit(commit, self.clock.now()).await {
                 Ok(version) => {
+                    let tally = fresh.counter.total();
                     self.index.add(fresh.ids, version)?;
                     metrics::counter!("touchline_events_stored_total").increment(tally.stored);
                     metrics::counter!("touchline_events_duplicate_total").increment(tally.duplicates);
                     metrics::counter!("touchline_events_rejected_total").increment(tally.rejected);
                     return Ok(Written { version, tally });
                 }
-                // Another writer's events may be ours again: read them, then decide anew what is new.
-                Err(LakeError::Conflict { .. }) => {
-                    events.refresh().await?;
-                }
+                Err(LakeError::Conflict { .. }) => events.refresh().await?,
                 Err(other) => return Err(other.into()),
+            };
+            // The commit that was in the way may be our own, whose answer was lost.
+            if let Some(version) = self.committed_as(number).await? {
+                return Ok(Written { version, tally: fresh.counter.total() });
+            }
+            based_on = catch_up(&mut self.index, &events).await?;
+            // Another writer may have brought events of ours: then it has to be decided anew what is new.
+            if self.knows_any(&fresh.ids)? {
+                fresh = self.leave_out_known(requests)?;
+                files = self.write_events(number, &mut fresh.rows).await?;
             }
         }
-        unreachable!("the loop ends by returning")
+    }
+
+    async fn commit(
+        &self,
+        number: i64,
+        fresh: &Fresh<'_>,
+        files: Vec<NewFile>,
+        based_on: i64,
+    ) -> Result<Commit, LakeWriterError> {
+        let watermark = if self.moves_watermark {
+            fresh.watermark_us.and_then(DateTime::from_timestamp_micros)
+        } else {
+            let before = self.lake.table(Table::Events).commit_info(based_on).await?;
+            before.and_then(|info| info.watermark)
+        };
+        let counts = serde_json::to_value(fresh.counter.counts(&self.node, number)).unwrap_or_default();
+        Ok(Commit {
+            add: files,
+            remove: Vec::new(),
+            txn: Some(Txn { application: Self::application(&self.node), version: number }),
+            info: CommitInfo { source_version: None, watermark, counts },
+            based_on,
+        })
+    }
+
+    /// The version under which a number is committed already.
+    async fn committed_as(&self, number: i64) -> Result<Option<i64>, LakeWriterError> {
+        let last = self.lake.table(Table::Events).last_txn(&Self::application(&self.node)).await?;
+        if last.is_some_and(|last| last >= number) { self.version_of(number).await } else { Ok(None) }
+    }
+
+    fn knows_any(&self, ids: &[IdHash]) -> Result<bool, LakeWriterError> {
+        for id in ids {
+            if self.index.contains(*id)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn leave_out_known<'r>(&self, requests: &'r [LoggedRequest<'r>]) -> Result<Fresh<'r>, LakeWriterError> {
@@ -219,7 +275,6 @@ impl LakeWriter {
     async fn write_events(
         &self,
         number: i64,
-        attempt: u32,
         partitions: &mut BTreeMap<(Tenant, NaiveDate), Vec<EventRow<'_>>>,
     ) -> Result<Vec<NewFile>, LakeWriterError> {
         let events = self.lake.table(Table::Events);
@@ -228,8 +283,7 @@ impl LakeWriter {
             // A visitor's events lie together: smaller files, and readers that want one visitor skip pages.
             rows.sort_by_cached_key(|row| (row.event.device_key(), row.event.occurred_at_us));
             let batch = rows::events(rows).map_err(|source| LakeWriterError::Rows { segment: number, source })?;
-            let stem = format!("{}-{number:012}-{attempt}", self.node);
-            files.push(events.write_file(tenant, date, &stem, batch, self.clock.now()).await?);
+            files.push(events.write_file(tenant, date, &self.stem(number), batch, self.clock.now()).await?);
         }
         Ok(files)
     }
@@ -248,23 +302,33 @@ impl LakeWriter {
         if partitions.is_empty() || table.last_txn(&application).await?.is_some_and(|last| last >= number) {
             return Ok(());
         }
-        for attempt in 0.. {
-            let mut add = Vec::new();
-            for (&(tenant, date), rows) in &partitions {
-                let batch = rows::rejected(rows).map_err(|source| LakeWriterError::Rows { segment: number, source })?;
-                let stem = format!("{}-{number:012}-{attempt}", self.node);
-                add.push(table.write_file(tenant, date, &stem, batch, self.clock.now()).await?);
-            }
-            let txn = Some(Txn { application: application.clone(), version: number });
-            match table.commit(Commit { add, txn, ..Commit::default() }, self.clock.now()).await {
+        let mut add = Vec::new();
+        for (&(tenant, date), rows) in &partitions {
+            let batch = rows::rejected(rows).map_err(|source| LakeWriterError::Rows { segment: number, source })?;
+            add.push(table.write_file(tenant, date, &self.stem(number), batch, self.clock.now()).await?);
+        }
+        loop {
+            let commit = Commit {
+                add: add.clone(),
+                txn: Some(Txn { application: application.clone(), version: number }),
+                based_on: table.version().await?,
+                ..Commit::default()
+            };
+            match table.commit(commit, self.clock.now()).await {
                 Ok(_) => return Ok(()),
-                Err(LakeError::Conflict { .. }) => {
-                    table.refresh().await?;
-                }
+                Err(LakeError::Conflict { .. }) => table.refresh().await?,
                 Err(other) => return Err(other.into()),
+            };
+            if table.last_txn(&application).await?.is_some_and(|last| last >= number) {
+                return Ok(());
             }
         }
-        Ok(())
+    }
+
+    /// The name of a number's files. What a crash left of it is written over, so that folders hold no strays; whether
+    /// the number is committed has been looked up before anything is written under it.
+    fn stem(&self, number: i64) -> String {
+        format!("{}-{number:012}", self.node)
     }
 
     /// The version that carries an already committed segment, if the log of `events` still tells.
@@ -327,6 +391,9 @@ fn date_of(micros: i64) -> NaiveDate {
 
 fn keep_aside(file: &SegmentFile, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     let folder = file.path.parent().map(|log| log.join("damaged")).unwrap_or_default();
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join(format!("{:020}-{name}.bin", file.sequence)), bytes)
+    touchline_lake::create_folders(&folder)?;
+    let mut kept = File::create(folder.join(format!("{:020}-{name}.bin", file.sequence)))?;
+    kept.write_all(bytes)?;
+    kept.sync_all()?;
+    File::open(folder)?.sync_all()
 }

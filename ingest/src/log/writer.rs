@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::process::AbortOnPanic;
+
 use super::segment::{
     FILE_HEADER_BYTES, RECORD_HEADER_BYTES, RECORD_MAGIC, SEAL_MAGIC, SegmentFile, file_header, list_segments,
     record_header, segment_path,
@@ -29,6 +31,11 @@ pub struct LogOptions {
     /// The log takes no more than this.
     pub quota_bytes: u64,
 }
+
+/// What may wait in memory for a disk that does not answer.
+const MAX_PENDING_BYTES: usize = 64 << 20;
+/// How often a log that failed is tried again while nobody writes.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a request is not in the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +120,7 @@ impl LogWriter {
         last_committed: Option<i64>,
         sealed: mpsc::UnboundedSender<SegmentFile>,
     ) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+        touchline_lake::create_folders(folder)?;
         let left = list_segments(folder)?;
         let used_bytes = left.iter().map(|segment| segment.size_bytes).sum();
         let next = left.iter().map(|segment| segment.sequence).chain(last_committed).max().map_or(1, |last| last + 1);
@@ -133,7 +140,10 @@ impl LogWriter {
         let shared = Arc::new(Shared { options, queue: Mutex::new(queue), work: Condvar::new() });
         let worker =
             Worker { shared: Arc::clone(&shared), folder: folder.to_owned(), next_sequence: next, open: None, sealed };
-        let thread = std::thread::Builder::new().name("log".into()).spawn(move || worker.run())?;
+        let thread = std::thread::Builder::new().name("log".into()).spawn(move || {
+            let _guard = AbortOnPanic("log");
+            worker.run();
+        })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
@@ -150,6 +160,9 @@ impl LogWriter {
         let quota_bytes = self.shared.options.quota_bytes;
         if queue.used_bytes + queue.pending.len() as u64 >= quota_bytes {
             return Err(LogError::Full { used_bytes: queue.used_bytes, quota_bytes });
+        }
+        if queue.pending.len() >= MAX_PENDING_BYTES {
+            return Err(LogError::Failed { detail: format!("the disk is {MAX_PENDING_BYTES} bytes behind") });
         }
         let start = queue.pending.len();
         queue.pending.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
@@ -179,6 +192,9 @@ impl LogWriter {
     /// Whether the last write reached the disk and the quota leaves room.
     pub fn health(&self) -> Result<(), LogError> {
         let queue = self.shared.queue.lock();
+        if queue.closing {
+            return Err(LogError::Closed);
+        }
         if let Some(failure) = &queue.last_failure {
             return Err(failure.clone());
         }
@@ -230,7 +246,8 @@ impl Worker {
         let mut batch = Vec::new();
         loop {
             let (waiters, closing) = self.wait(&mut batch);
-            if !batch.is_empty() {
+            // An empty batch is written to see whether a log that failed has healed.
+            if !batch.is_empty() || self.shared.queue.lock().last_failure.is_some() {
                 self.write_batch(&batch, waiters);
                 batch.clear();
             }
@@ -247,14 +264,16 @@ impl Worker {
     fn wait(&self, batch: &mut Vec<u8>) -> (Vec<oneshot::Sender<Result<(), LogError>>>, bool) {
         let mut queue = self.shared.queue.lock();
         while queue.pending.is_empty() && !queue.closing {
-            match &self.open {
-                Some(open) => {
-                    let deadline = open.first_record_at + self.shared.options.segment_age;
-                    if self.shared.work.wait_until(&mut queue, deadline).timed_out() {
-                        break;
-                    }
+            let deadline = match (&self.open, &queue.last_failure) {
+                (_, Some(_)) => Instant::now() + PROBE_EVERY,
+                (Some(open), None) => open.first_record_at + self.shared.options.segment_age,
+                (None, None) => {
+                    self.shared.work.wait(&mut queue);
+                    continue;
                 }
-                None => self.shared.work.wait(&mut queue),
+            };
+            if self.shared.work.wait_until(&mut queue, deadline).timed_out() {
+                break;
             }
         }
         std::mem::swap(batch, &mut queue.pending);
@@ -286,8 +305,10 @@ impl Worker {
         let open = match &mut self.open {
             Some(open) => open,
             closed => {
-                let opened = create(&self.folder, self.next_sequence)?;
+                // A number is used once, even if its file could not be made.
+                let sequence = self.next_sequence;
                 self.next_sequence += 1;
+                let opened = create(&self.folder, sequence)?;
                 new_bytes += opened.size_bytes;
                 closed.insert(opened)
             }
@@ -355,8 +376,12 @@ impl Worker {
 fn create(folder: &Path, sequence: i64) -> io::Result<OpenSegment> {
     let path = segment_path(folder, sequence);
     let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
-    file.write_all(&file_header(sequence))?;
-    File::open(folder)?.sync_all()?;
+    let begun = file.write_all(&file_header(sequence)).and_then(|()| File::open(folder)?.sync_all());
+    if let Err(error) = begun {
+        // What is left behind is a segment without records at worst.
+        let _ = std::fs::remove_file(&path);
+        return Err(error);
+    }
     Ok(OpenSegment { file, path, sequence, size_bytes: FILE_HEADER_BYTES as u64, first_record_at: Instant::now() })
 }
 

@@ -8,6 +8,8 @@ use parking_lot::RwLock;
 
 /// User agents that are remembered; a site sees a few hundred.
 const REMEMBERED: usize = 4_096;
+/// Longer ones are judged each time.
+const REMEMBERED_BYTES: usize = 512;
 
 /// Judges user agents by the patterns of the crate `isbot`, and remembers its judgements.
 #[derive(Default)]
@@ -30,6 +32,9 @@ impl BotList {
             return *judgement;
         }
         let judgement = self.patterns.is_bot(user_agent);
+        if user_agent.len() > REMEMBERED_BYTES {
+            return judgement;
+        }
         let mut judged = self.judged.write();
         if judged.len() >= REMEMBERED {
             judged.clear();

@@ -92,6 +92,8 @@ pub struct Incoming<'a> {
     pub properties: Option<&'a RawValue>,
     /// Everything else, treated as properties.
     pub others: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// What an `Idempotency-Key` is continued with for this item, instead of its place in the request.
+    pub key_suffix: Option<&'static str>,
     /// Whether an item may come without visitor, user and device (it names another event instead).
     pub may_lack_identity: bool,
 }
@@ -195,7 +197,7 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
         });
     };
 
-    let event_id = event_id.unwrap_or_else(|| Cow::Owned(assigned_id(incoming.index, context)));
+    let event_id = event_id.unwrap_or_else(|| Cow::Owned(assigned_id(incoming.index, incoming.key_suffix, context)));
     let hash = IdHash::new(context.tenant, &event_id);
     let mut event = Box::new(Event::at(occurred_at.timestamp_micros()));
     event.is_bot = user_agent.as_deref().is_some_and(|agent| context.bots.is_bot(agent));
@@ -265,9 +267,12 @@ fn each_part<'a>(event: &mut Event<'a>, text: Cow<'a, str>, host: TextField, pat
     }
 }
 
-fn assigned_id(index: u32, context: &mut RequestContext<'_>) -> String {
+fn assigned_id(index: u32, key_suffix: Option<&str>, context: &mut RequestContext<'_>) -> String {
     match context.idempotency_key {
-        Some(key) => format!("{key}_{index}"),
+        Some(key) => match key_suffix {
+            Some(suffix) => format!("{key}_{suffix}"),
+            None => format!("{key}_{index}"),
+        },
         None => {
             let millis = context.received_at.timestamp_millis().unsigned_abs();
             Builder::from_unix_timestamp_millis(millis, &(context.entropy)()).into_uuid().to_string()

@@ -20,7 +20,8 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
             detail: "`conversion` must be an object".into(),
         })?;
     }
-    let mut incoming = Incoming { raw, source: SOURCE_CONVERSION, ..Incoming::default() };
+    let mut incoming =
+        Incoming { raw, source: SOURCE_CONVERSION, key_suffix: Some("conversion"), ..Incoming::default() };
     for (name, value) in members.0 {
         match name.as_ref() {
             "conversion_type" => incoming.event_type = Some(("conversion_type", value)),

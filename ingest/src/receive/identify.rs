@@ -11,7 +11,13 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
     require_object(body)?;
     let raw = std::str::from_utf8(body).map_err(|error| ReceiveError::InvalidJson { detail: error.to_string() })?;
     let members: Members<'a> = serde_json::from_str(raw)?;
-    let mut incoming = Incoming { raw, source: SOURCE_NATIVE, implied_type: Some(IDENTIFY), ..Incoming::default() };
+    let mut incoming = Incoming {
+        raw,
+        source: SOURCE_NATIVE,
+        implied_type: Some(IDENTIFY),
+        key_suffix: Some("identify"),
+        ..Incoming::default()
+    };
     for (name, value) in members.0 {
         match name.as_ref() {
             "user_id" => incoming.user_id = Some(value),

@@ -21,8 +21,13 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
         pointer: "/session".into(),
         detail: "`session` must be an object".into(),
     })?;
-    let mut incoming =
-        Incoming { raw, source: SOURCE_NATIVE, implied_type: Some(SESSION_START), ..Incoming::default() };
+    let mut incoming = Incoming {
+        raw,
+        source: SOURCE_NATIVE,
+        implied_type: Some(SESSION_START),
+        key_suffix: Some("session"),
+        ..Incoming::default()
+    };
     for (name, value) in members.0 {
         match name.as_ref() {
             "event_id" => incoming.event_id = Some(value),

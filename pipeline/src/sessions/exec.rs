@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -18,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
 
 use super::merge::{DEVICE_HASH, merge};
 use super::{SessionParams, finish, fragment};
@@ -26,6 +27,8 @@ use super::{SessionParams, finish, fragment};
 /// Rows that the first phase gathers before it merges them: enough to find most of a session's events together, few
 /// enough to stay near the processor.
 const ROWS_PER_MERGE: usize = 1 << 20;
+/// Rows of one batch of the result.
+const ROWS_PER_BATCH: usize = 1 << 16;
 /// Bytes after which it merges whatever it has.
 const BYTES_PER_MERGE: usize = 128 << 20;
 
@@ -141,7 +144,7 @@ impl ExecutionPlan for SessionExec {
         let output = Arc::clone(&self.output);
         let stream = match self.phase {
             Phase::Partial => work.partial(input).boxed(),
-            Phase::Final => futures::stream::once(async move { work.finish(input, output).await }).boxed(),
+            Phase::Final => work.finish(input, output).boxed(),
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.output), stream)))
     }
@@ -172,22 +175,37 @@ impl Work {
             if gathered.rows == 0 {
                 return Ok(None);
             }
-            let merged = gathered.merge(&work)?;
+            let merged = gathered.merge(&work).await?;
             Ok(Some((merged, (work, input, Gathered::default()))))
         })
     }
 
-    async fn finish(self, mut input: SendableRecordBatchStream, output: SchemaRef) -> Result<RecordBatch> {
-        let mut gathered = Gathered::default();
-        while let Some(batch) = input.try_next().await? {
-            gathered.push(batch, &self.memory)?;
-        }
-        if gathered.rows == 0 {
-            return Ok(RecordBatch::new_empty(output));
-        }
-        let whole = gathered.merge(&self)?;
-        Ok(finish::finish(&whole, &output)?)
+    fn finish(
+        self,
+        mut input: SendableRecordBatchStream,
+        output: SchemaRef,
+    ) -> impl Stream<Item = Result<RecordBatch>> {
+        let merged = async move {
+            let mut gathered = Gathered::default();
+            while let Some(batch) = input.try_next().await? {
+                gathered.push(batch, &self.memory)?;
+            }
+            if gathered.rows == 0 {
+                return Ok(RecordBatch::new_empty(Arc::clone(&self.fragments)));
+            }
+            gathered.merge(&self).await
+        };
+        merged.map_ok(move |whole| in_parts(whole, output)).try_flatten_stream()
     }
+}
+
+/// The session columns of whole fragments, some rows at a time.
+fn in_parts(whole: RecordBatch, output: SchemaRef) -> impl Stream<Item = Result<RecordBatch>> {
+    let starts = (0..whole.num_rows()).step_by(ROWS_PER_BATCH);
+    futures::stream::iter(starts.map(move |start| {
+        let part = whole.slice(start, ROWS_PER_BATCH.min(whole.num_rows() - start));
+        Ok(finish::finish(&part, &output)?)
+    }))
 }
 
 /// Fragments that wait to be merged.
@@ -208,10 +226,15 @@ impl Gathered {
         Ok(())
     }
 
-    fn merge(self, work: &Work) -> Result<RecordBatch> {
-        let batch = concat_batches(&work.fragments, &self.batches)?;
-        drop(self.batches);
-        let merged = merge(&batch, work.timeout_us())?;
+    async fn merge(self, work: &Work) -> Result<RecordBatch> {
+        let (schema, timeout_us) = (Arc::clone(&work.fragments), work.timeout_us());
+        // Sorting and cutting takes long enough to keep a worker from requests that wait for it.
+        let merged = SpawnedTask::spawn_blocking(move || {
+            let batch = concat_batches(&schema, &self.batches)?;
+            drop(self.batches);
+            merge(&batch, timeout_us)
+        });
+        let merged = merged.join().await.map_err(|error| exec_datafusion_err!("merging sessions: {error}"))??;
         work.memory.free();
         Ok(merged)
     }

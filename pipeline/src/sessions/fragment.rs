@@ -78,6 +78,7 @@ fn event_columns(fragments: &SchemaRef) -> Vec<usize> {
             _ if name == TextField::VisitorId.column() || name == TextField::UserId.column() => true,
             _ if name == TextField::SessionId.column() => has(column::CLIENT_SESSION_ID),
             _ if name == TextField::Path.column() => has(column::ENTRY_PAGE) || has(column::EXIT_PAGE),
+            _ if name == TextField::Host.column() => has(TextField::ReferrerHost.column()),
             _ if name == TextField::Source.column() => has(column::CONVERSION_COUNT),
             // Whether an event carries a campaign is a question to all of its parameters.
             _ if column::UTM_FIELDS.iter().any(|field| field.column() == name) => has(column::UTM_AT),
@@ -97,7 +98,12 @@ pub(super) fn fragments(
     conversion_types: &[String],
 ) -> Result<RecordBatch, ArrowError> {
     let event_types = text(batch, TextField::EventType)?;
-    let counted: BooleanArray = event_types.iter().map(|event_type| Some(event_type.is_some_and(counts))).collect();
+    let (visitors, users) = (text(batch, TextField::VisitorId)?, text(batch, TextField::UserId)?);
+    let counted = event_types.iter().enumerate().map(|(row, event_type)| {
+        // What nobody did (a conversion that only names another event) is no part of anybody's session.
+        Some((visitors.is_valid(row) || users.is_valid(row)) && event_type.is_some_and(counts))
+    });
+    let counted: BooleanArray = counted.collect();
     let kept;
     let batch = if counted.true_count() == batch.num_rows() {
         batch
@@ -122,6 +128,7 @@ pub(super) fn fragments(
             column::ENTRY_PAGE | column::EXIT_PAGE => Arc::clone(column_of(batch, TextField::Path.column())?),
             column::UTM_AT => nullif(occurred_at, &without_campaign(batch)?)?,
             column::UTM_EVENT_ID | column::USER_EVENT_ID | column::CLIENT_SESSION_EVENT_ID => Arc::clone(event_ids),
+            _ if name == TextField::ReferrerHost.column() => external_referrers(batch)?,
             column::USER_AT => nullif(occurred_at, &is_null(batch, TextField::UserId)?)?,
             column::CLIENT_SESSION_AT => nullif(occurred_at, &is_null(batch, TextField::SessionId)?)?,
             column::CLIENT_SESSION_ID => Arc::clone(column_of(batch, TextField::SessionId.column())?),
@@ -168,6 +175,19 @@ fn text(batch: &RecordBatch, field: TextField) -> Result<&StringViewArray, Arrow
 
 fn is_null(batch: &RecordBatch, field: TextField) -> Result<BooleanArray, ArrowError> {
     arrow::compute::is_null(column_of(batch, field.column())?)
+}
+
+/// Referring hosts without the page's own: moving about on a site is no way to come to it.
+fn external_referrers(batch: &RecordBatch) -> Result<ArrayRef, ArrowError> {
+    fn bare(host: &str) -> &str {
+        host.strip_prefix("www.").unwrap_or(host)
+    }
+    let referrers = column_of(batch, TextField::ReferrerHost.column())?;
+    let (referring, own) = (text(batch, TextField::ReferrerHost)?, text(batch, TextField::Host)?);
+    let internal = referring.iter().zip(own.iter()).map(|(referring, own)| {
+        Some(matches!((referring, own), (Some(referring), Some(own)) if bare(referring) == bare(own)))
+    });
+    nullif(referrers, &internal.collect())
 }
 
 fn without_campaign(batch: &RecordBatch) -> Result<BooleanArray, ArrowError> {

@@ -10,11 +10,14 @@ use deltalake_core::{DeltaTable, DeltaTableError};
 use serde::{Deserialize, Serialize};
 
 use crate::files::DataFile;
-use crate::open::{LakeTable, log_file};
+use crate::open::LakeTable;
 use crate::{LakeError, NewFile};
 
 /// The key under which Touchline's own facts stand in a commit's `commitInfo`.
 const INFO_KEY: &str = "touchline";
+
+/// Commits between two clean-ups of entries that the log no longer needs.
+const COMMITS_PER_CLEANUP: i64 = 1_000;
 
 /// An application's transaction: what was committed under a number is never committed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,12 +51,20 @@ pub struct Commit {
     pub txn: Option<Txn>,
     /// What the commit says of itself.
     pub info: CommitInfo,
+    /// The version that the commit was decided on.
+    pub based_on: i64,
 }
 
 impl LakeTable {
     /// The newest version in this process's view; [`LakeTable::refresh`] moves the view.
     pub async fn version(&self) -> Result<i64, LakeError> {
         self.version_of(&*self.state.lock().await)
+    }
+
+    /// The table's identity: another one means that the lake was made anew.
+    pub async fn id(&self) -> Result<String, LakeError> {
+        let delta = self.state.lock().await;
+        Ok(delta.snapshot().map_err(LakeError::delta(self.table()))?.metadata().id().to_owned())
     }
 
     /// Looks for versions that others committed; returns the newest.
@@ -85,14 +96,18 @@ impl LakeTable {
         })
     }
 
-    /// Commits on top of exactly the version of this process's view, and makes the new version survive a power cut.
+    /// Commits on top of exactly the version that the commit was decided on.
     ///
     /// A commit of somebody else in between is [`LakeError::Conflict`]: nothing was written, and the caller, who knows
     /// what its decision was based on, decides again.
     pub async fn commit(&self, commit: Commit, now: DateTime<Utc>) -> Result<i64, LakeError> {
         let table = self.table();
         let mut delta = self.state.lock().await;
-        let expected = self.version_of(&delta)? + 1;
+        let expected = commit.based_on + 1;
+        // Readers in this process move the same view; a decision is only good for the version it was made on.
+        if self.version_of(&delta)? != commit.based_on {
+            return Err(LakeError::Conflict { table, expected });
+        }
 
         let info = serde_json::to_value(&commit.info).map_err(|error| LakeError::Malformed {
             table,
@@ -101,6 +116,8 @@ impl LakeTable {
         })?;
         let properties = CommitProperties::default()
             .with_max_retries(0)
+            // Listing the whole log for entries to expire is no work for every commit.
+            .with_cleanup_expired_logs(Some(expected % COMMITS_PER_CLEANUP == 0))
             .with_metadata([(INFO_KEY.to_owned(), info)])
             .with_application_transactions(
                 commit
@@ -138,8 +155,6 @@ impl LakeTable {
             })?;
         let version = finalized.version() as i64;
         delta.state = Some(finalized.snapshot());
-        let path = log_file(version);
-        self.sync(&[&path]).await.map_err(|error| LakeError::File { table, path, detail: error.to_string() })?;
         Ok(version)
     }
 

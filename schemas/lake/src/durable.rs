@@ -1,22 +1,143 @@
-//! Power-cut safety on a local disk: a file is there after a crash only when it and the folders that name it are synced.
+//! A local disk that keeps what it has named: bytes are synced before a file gets its name, and names before the answer.
 //!
-//! Object stores promise this with their answer; a file system does not, and the store's local client does not ask it.
+//! Object stores promise this with their answer. A file system does not: after a power cut a freshly written commit
+//! may be there by name and empty by content, and a table with such a commit does not open any more.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Syncs `files` and every folder between each of them and `root`, inclusive.
-pub async fn sync_files(root: PathBuf, files: Vec<PathBuf>) -> io::Result<()> {
-    tokio::task::spawn_blocking(move || {
-        let mut folders = std::collections::BTreeSet::new();
-        for file in &files {
-            File::open(file)?.sync_all()?;
-            folders
-                .extend(file.ancestors().skip(1).take_while(|folder| folder.starts_with(&root)).map(Path::to_path_buf));
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+};
+
+const STORE: &str = "DurableFileSystem";
+
+/// The local file system, rooted at `/`, with durable puts.
+#[derive(Debug, Default)]
+pub struct DurableFileSystem {
+    inner: LocalFileSystem,
+    unfinished: AtomicU64,
+}
+
+impl std::fmt::Display for DurableFileSystem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(STORE)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for DurableFileSystem {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let create_only = match options.mode {
+            PutMode::Create => true,
+            PutMode::Overwrite => false,
+            PutMode::Update(_) => {
+                return Err(Error::NotImplemented {
+                    operation: "conditional update".into(),
+                    implementer: STORE.into(),
+                });
+            }
+        };
+        let target = self.inner.path_to_filesystem(location)?;
+        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
+        // The name is no data file's and no commit's: readers and vacuum leave it alone.
+        let unfinished = target.with_extension(format!("{}-{number}.tmp", std::process::id()));
+        let written = tokio::task::spawn_blocking(move || put(&unfinished, &target, &payload, create_only)).await;
+        match written.map_err(io::Error::other).and_then(|written| written) {
+            Ok(()) => Ok(PutResult { e_tag: None, version: None }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::AlreadyExists { path: location.to_string(), source: Box::new(error) })
+            }
+            Err(error) => Err(Error::Generic { store: STORE, source: Box::new(error) }),
         }
-        folders.iter().rev().try_for_each(|folder| File::open(folder)?.sync_all())
-    })
-    .await
-    .map_err(io::Error::other)?
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.inner.rename_opts(from, to, options).await
+    }
+}
+
+fn put(unfinished: &FilePath, target: &FilePath, payload: &PutPayload, create_only: bool) -> io::Result<()> {
+    let folder = target.parent().unwrap_or(FilePath::new("/"));
+    create_folders(folder)?;
+    let mut file = File::create(unfinished)?;
+    let named =
+        payload.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all()).and_then(|()| {
+            if create_only { fs::hard_link(unfinished, target) } else { fs::rename(unfinished, target) }
+        });
+    if create_only || named.is_err() {
+        // What is left is a stray name at most.
+        let _ = fs::remove_file(unfinished);
+    }
+    named?;
+    File::open(folder)?.sync_all()
+}
+
+/// Creates missing folders so that they are still there after a power cut.
+pub fn create_folders(folder: &FilePath) -> io::Result<()> {
+    let missing: Vec<PathBuf> = folder
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .map(PathBuf::from)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    for created in missing.iter().rev() {
+        if let Some(parent) = created.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent)?.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the names in a folder survive a power cut.
+pub async fn sync_folder(folder: PathBuf) -> io::Result<()> {
+    tokio::task::spawn_blocking(move || File::open(folder)?.sync_all()).await.map_err(io::Error::other)?
 }

@@ -11,6 +11,7 @@ mod open;
 mod parquet_file;
 
 pub use commit::{Commit, CommitInfo, Txn};
+pub use durable::create_folders;
 pub use error::LakeError;
 pub use files::{DataFile, Snapshot};
 pub use open::{Lake, LakeOptions, LakeTable};

@@ -14,7 +14,7 @@ use touchline_schemas::tables::{MONEY_PRECISION, MONEY_SCALE, Table};
 use url::Url;
 
 use crate::LakeError;
-use crate::durable::sync_files;
+use crate::durable::{DurableFileSystem, create_folders, sync_folder};
 use crate::files::Snapshot;
 
 /// How the lake's tables are kept.
@@ -36,7 +36,7 @@ impl Lake {
     pub async fn open(root: &Path, options: LakeOptions) -> Result<Self, LakeError> {
         let failed =
             |error: std::io::Error| LakeError::Root { root: root.display().to_string(), detail: error.to_string() };
-        std::fs::create_dir_all(root).map_err(failed)?;
+        create_folders(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
         let mut tables = Vec::with_capacity(Table::ALL.len());
         for table in Table::ALL {
@@ -72,13 +72,14 @@ impl LakeTable {
         let folder = root.join(table.name());
         let named = folder.display().to_string();
         let outside = |error: std::io::Error| LakeError::Root { root: named.clone(), detail: error.to_string() };
-        std::fs::create_dir_all(&folder).map_err(outside)?;
+        create_folders(&folder).map_err(outside)?;
         let url = Url::from_directory_path(&folder).map_err(|()| LakeError::Root {
             root: folder.display().to_string(),
             detail: "not an absolute path".into(),
         })?;
-        let mut delta =
-            DeltaTableBuilder::from_url(url).and_then(DeltaTableBuilder::build).map_err(LakeError::delta(table))?;
+        let mut delta = DeltaTableBuilder::from_url(url.clone())
+            .and_then(|builder| builder.with_storage_backend(Arc::new(DurableFileSystem::default()), url).build())
+            .map_err(LakeError::delta(table))?;
         match delta.load().await {
             Ok(()) => {}
             Err(DeltaTableError::NotATable(_)) => delta = create(delta, table, options).await?,
@@ -87,7 +88,6 @@ impl LakeTable {
         let log_store = delta.log_store();
         let opened =
             Self { table, folder, log_store, state: Arc::new(Mutex::new(delta)), listed: Arc::new(Mutex::new(None)) };
-        opened.sync(&[&log_file(0)]).await.map_err(outside)?;
         Ok(opened)
     }
 
@@ -105,18 +105,18 @@ impl LakeTable {
         &self.log_store
     }
 
-    /// Makes files of this table (paths relative to it) survive a power cut. A file that is not there is left out:
-    /// the log's first versions may have been cleaned up.
-    pub(crate) async fn sync(&self, paths: &[&str]) -> std::io::Result<()> {
-        let files = paths.iter().map(|path| self.folder.join(path)).filter(|file| file.exists()).collect();
-        sync_files(self.folder.clone(), files).await
+    /// Makes the names of all commits so far survive a power cut, also those that another process gave.
+    pub async fn sync_log(&self) -> Result<(), LakeError> {
+        let folder = self.folder.join(LOG_FOLDER);
+        sync_folder(folder).await.map_err(|error| LakeError::File {
+            table: self.table,
+            path: LOG_FOLDER.to_owned(),
+            detail: error.to_string(),
+        })
     }
 }
 
-/// The path of a version's entry in the log, relative to the table.
-pub(crate) fn log_file(version: i64) -> String {
-    format!("_delta_log/{version:020}.json")
-}
+const LOG_FOLDER: &str = "_delta_log";
 
 async fn create(delta: DeltaTable, table: Table, options: LakeOptions) -> Result<DeltaTable, LakeError> {
     let columns = table.schema().fields().iter().map(|field| delta_field(field)).collect::<Vec<_>>();

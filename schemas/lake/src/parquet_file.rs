@@ -1,4 +1,4 @@
-//! One data file: Arrow rows in, a synced Parquet file and its `add` action out.
+//! One data file: Arrow rows in, a durable Parquet file and its `add` action out.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +58,6 @@ impl LakeTable {
             .put(&StorePath::from(path.as_str()), bytes.into())
             .await
             .map_err(|error| failed(error.to_string()))?;
-        self.sync(&[&path]).await.map_err(|error| failed(error.to_string()))?;
 
         let [account, environment, day] = table.partition_columns();
         let partition_values = HashMap::from([
