@@ -61,6 +61,7 @@ impl IngestProcess {
         // A thread of its own: decoding and sorting a segment must not keep requests waiting for a worker.
         std::thread::Builder::new().name("lake-writer".into()).spawn(move || {
             let _guard = AbortOnPanic("lake-writer");
+            yield_to_requests();
             runtime.block_on(writer.run(segments, log));
             // Nobody waits any more if the grace time is over.
             let _ = done.send(());
@@ -83,6 +84,15 @@ impl IngestProcess {
             tracing::error!("the lake writer has died; the log keeps what it had not written");
         }
     }
+}
+
+/// Lets this thread, and what it starts, wait for a processor while requests want it: an acknowledgement is due now,
+/// the lake within seconds, and the log holds what it has not taken.
+#[expect(unsafe_code, reason = "`nice` has no safe wrapper among our dependencies; it takes and returns a number")]
+fn yield_to_requests() {
+    const NICENESS: i32 = 5;
+    // On Linux this is the thread's own; a refusal changes nothing but the order of work.
+    unsafe { libc::nice(NICENESS) };
 }
 
 /// Ends the process when a thread dies that everything else waits for: a restart recovers, a half-dead server would

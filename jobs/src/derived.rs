@@ -9,7 +9,7 @@ use arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use chrono::{DateTime, NaiveDate, Utc};
-use touchline_lake::{Commit, CommitInfo, DataFile, LakeError, LakeTable, NewFile, Txn};
+use touchline_lake::{Commit, CommitInfo, DataFile, EncodedRows, LakeError, LakeTable, NewFile, Txn};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
 use uuid::Uuid;
@@ -27,6 +27,12 @@ pub enum DerivedError {
     /// The lake failed, or somebody else committed first.
     #[error(transparent)]
     Lake(#[from] LakeError),
+    /// The work was cut off.
+    #[error("writing derived rows was interrupted: {detail}")]
+    Interrupted {
+        /// The runtime's words.
+        detail: String,
+    },
     /// Rows could not be arranged.
     #[error("{table:?} of {tenant}: {source}")]
     Rows {
@@ -73,23 +79,30 @@ impl Replacement {
 pub async fn write_days(
     table: &LakeTable,
     tenant: Tenant,
-    rows: &[RecordBatch],
+    rows: Vec<RecordBatch>,
     days: &RangeInclusive<NaiveDate>,
     now: DateTime<Utc>,
 ) -> Result<Vec<NewFile>, DerivedError> {
+    let (name, days) = (table.table(), days.clone());
+    // Sorting and encoding takes long enough to keep a worker from requests that wait for it.
+    let encoded = tokio::task::spawn_blocking(move || encode_days(name, tenant, &rows, &days)).await;
     let mut files = Vec::new();
-    let parts = split_days(table.table(), rows).map_err(|source| DerivedError::Rows {
-        table: table.table(),
-        tenant,
-        source,
-    })?;
-    for (day, rows) in parts {
-        if days.contains(&day) {
-            let stem = Uuid::now_v7().simple().to_string();
-            files.push(table.write_file(tenant, day, &stem, rows, now).await?);
-        }
+    for (day, rows) in encoded.map_err(|error| DerivedError::Interrupted { detail: error.to_string() })?? {
+        let stem = Uuid::now_v7().simple().to_string();
+        files.push(table.write_file(tenant, day, &stem, rows, now).await?);
     }
     Ok(files)
+}
+
+fn encode_days(
+    table: Table,
+    tenant: Tenant,
+    rows: &[RecordBatch],
+    days: &RangeInclusive<NaiveDate>,
+) -> Result<Vec<(NaiveDate, EncodedRows)>, DerivedError> {
+    let parts = split_days(table, rows).map_err(|source| DerivedError::Rows { table, tenant, source })?;
+    let chosen = parts.into_iter().filter(|(day, _)| days.contains(day));
+    chosen.map(|(day, rows)| Ok((day, EncodedRows::new(table, &rows)?))).collect()
 }
 
 fn split_days(table: Table, batches: &[RecordBatch]) -> Result<Vec<(NaiveDate, RecordBatch)>, ArrowError> {
@@ -111,7 +124,8 @@ fn split_days(table: Table, batches: &[RecordBatch]) -> Result<Vec<(NaiveDate, R
     whole.collect()
 }
 
-fn day_of(micros: i64) -> NaiveDate {
+/// The UTC day of a time.
+pub fn day_of(micros: i64) -> NaiveDate {
     DateTime::from_timestamp_micros(micros).map_or(NaiveDate::MIN, |time| time.date_naive())
 }
 

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use async_trait::async_trait;
-use chrono::{DateTime, Days, Duration, NaiveDate};
-use touchline_lake::Snapshot;
+use chrono::{Days, Duration, NaiveDate};
+use touchline_lake::{DataFile, Snapshot};
 use touchline_pipeline::sessions::{SessionParams, sessions};
 use touchline_pipeline::{PipelineError, QueryEngine};
 use touchline_schemas::Tenant;
 use touchline_schemas::control::{AccountSettings, ControlDb};
 use touchline_schemas::tables::{Table, sessions as column};
 
-use crate::derived::{Replacement, application, write_days};
+use crate::derived::{Replacement, application, day_of, write_days};
 use crate::{Job, JobContext, JobError, JobReport, RunRequest};
 
 const NAME: &str = "sessions";
@@ -66,22 +66,36 @@ impl Job for SessionsJob {
             // From the youngest range on, because ranges widen into the past: one that reaches the range before it takes
             // that in instead of replacing its days a second time.
             let mut ranges = ranges(&days);
-            while let Some(days) = ranges.pop() {
-                context.check_cancelled()?;
-                let recomputed = self.recompute(&events, tenant, days.clone(), &params).await?;
-                report.rows_read += recomputed.rows_read;
-                report.bytes_read += recomputed.bytes_read;
-                if let Some(earlier) = ranges.last_mut()
-                    && *recomputed.days.start() <= after(after(*earlier.end()))
-                {
-                    *earlier = *earlier.start()..=*days.end();
-                    continue;
+            while let Some(changed) = ranges.pop() {
+                let written = replacement.add.len();
+                let mut replaced = before(*changed.start())..=after(*changed.end());
+                let mut chunks = chunks(events.files(tenant), &replaced);
+                while let Some(days) = chunks.pop() {
+                    context.check_cancelled()?;
+                    let cut = self.cut_days(&events, tenant, &days, &params).await?;
+                    report.rows_read += cut.rows_read;
+                    report.bytes_read += cut.bytes_read;
+                    if chunks.is_empty()
+                        && let Some(start) = starts_before(&cut.sessions, &changed, &replaced)
+                    {
+                        // A session that holds a changed day began before what is replaced.
+                        chunks.push(start..=before(*replaced.start()));
+                        replaced = start..=*replaced.end();
+                    }
+                    let now = context.clock.now();
+                    let files = write_days(table, tenant, cut.sessions, &days, now).await;
+                    replacement.add.extend(files.map_err(JobError::failed)?);
                 }
-                let files = existing.files(tenant).iter().filter(|file| recomputed.days.contains(&file.date));
-                replacement.remove.extend(files.cloned());
-                let now = context.clock.now();
-                let files = write_days(table, tenant, &recomputed.sessions, &recomputed.days, now).await;
-                replacement.add.extend(files.map_err(JobError::failed)?);
+                match ranges.last_mut() {
+                    Some(earlier) if *replaced.start() <= after(after(*earlier.end())) => {
+                        *earlier = *earlier.start()..=*changed.end();
+                        replacement.add.truncate(written);
+                    }
+                    _ => {
+                        let files = existing.files(tenant).iter().filter(|file| replaced.contains(&file.date));
+                        replacement.remove.extend(files.cloned());
+                    }
+                }
             }
         }
         report.rows_written = replacement.add.iter().map(|file| file.rows).sum();
@@ -94,9 +108,7 @@ impl Job for SessionsJob {
     }
 }
 
-struct Recomputed {
-    /// Days whose sessions are replaced.
-    days: RangeInclusive<NaiveDate>,
+struct Cut {
     sessions: Vec<RecordBatch>,
     rows_read: u64,
     bytes_read: u64,
@@ -142,40 +154,36 @@ impl SessionsJob {
         Ok(params)
     }
 
-    async fn recompute(
+    /// The sessions that start on `days`, whole, and others that were cut on the way.
+    ///
+    /// The day before tells which sessions began earlier; as many days after are read as the sessions run on.
+    async fn cut_days(
         &self,
         events: &Snapshot,
         tenant: Tenant,
-        changed: RangeInclusive<NaiveDate>,
+        days: &DayRange,
         params: &SessionParams,
-    ) -> Result<Recomputed, JobError> {
+    ) -> Result<Cut, JobError> {
         let files = events.files(tenant);
-        let mut replaced = before(*changed.start())..=after(*changed.end());
-        let mut read = before(*replaced.start())..=after(*replaced.end());
+        let mut read = before(*days.start())..=after(*days.end());
         let mut step_days = 1;
         loop {
             let chosen: Vec<_> = files.iter().filter(|file| read.contains(&file.date)).cloned().collect();
             let rows_read = chosen.iter().map(|file| file.rows).sum();
             let bytes_read = chosen.iter().map(|file| file.size_bytes).sum();
-            let cut = self.cut(chosen, params).await.map_err(JobError::failed)?;
-            match widened(&cut, &changed, &replaced, &read, step_days) {
-                Some(wider) if files.iter().any(|file| wider.1.contains(&file.date) && !read.contains(&file.date)) => {
-                    (replaced, read) = wider;
-                    // A session without an end is found in few steps, however long it is.
-                    step_days *= 2;
-                }
-                // There is nothing more to read beyond.
-                Some(wider) => return Ok(Recomputed { days: wider.0, sessions: cut, rows_read, bytes_read }),
-                None => return Ok(Recomputed { days: replaced, sessions: cut, rows_read, bytes_read }),
+            let sessions = self.cut(chosen, params).await.map_err(JobError::failed)?;
+            let goes_on =
+                sessions.iter().flat_map(spans).any(|(start, end)| days.contains(&start) && end >= *read.end());
+            if !goes_on || !files.iter().any(|file| file.date > *read.end()) {
+                return Ok(Cut { sessions, rows_read, bytes_read });
             }
+            // A session without an end is found in few steps, however long it is.
+            read = *read.start()..=after_by(*read.end(), step_days);
+            step_days *= 2;
         }
     }
 
-    async fn cut(
-        &self,
-        files: Vec<touchline_lake::DataFile>,
-        params: &SessionParams,
-    ) -> Result<Vec<RecordBatch>, PipelineError> {
+    async fn cut(&self, files: Vec<DataFile>, params: &SessionParams) -> Result<Vec<RecordBatch>, PipelineError> {
         let scan = touchline_pipeline::scan::LakeScan::new(Table::Events, files);
         let context = self.engine.context();
         Ok(sessions(&context, Arc::new(scan), params.clone())?.collect().await?)
@@ -184,38 +192,43 @@ impl SessionsJob {
 
 type DayRange = RangeInclusive<NaiveDate>;
 
-/// Wider ranges to replace and to read, if a session of the result shows that these were too narrow: one that holds a
-/// changed day but starts before what is replaced, or one that is replaced but may go on after what was read.
-fn widened(
-    cut: &[RecordBatch],
-    changed: &DayRange,
-    replaced: &DayRange,
-    read: &DayRange,
-    step_days: u64,
-) -> Option<(DayRange, DayRange)> {
-    let mut first = *replaced.start();
-    let mut last = *read.end();
-    for batch in cut {
-        let days = |name: &str| {
-            let times =
-                batch.column_by_name(name).and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
-            times.map(|times| {
-                times.values().iter().map(|micros| {
-                    DateTime::from_timestamp_micros(*micros).map_or(NaiveDate::MIN, |time| time.date_naive())
-                })
-            })
-        };
-        let (Some(starts), Some(ends)) = (days(column::STARTED_AT), days(column::ENDED_AT)) else { continue };
-        for (start, end) in starts.zip(ends) {
-            if start < *replaced.start() && end >= *changed.start() {
-                first = first.min(before_by(start, step_days));
-            }
-            if start <= *replaced.end() && end >= *read.end() {
-                last = last.max(after_by(end, step_days));
+/// First and last day of each session.
+fn spans(sessions: &RecordBatch) -> Vec<(NaiveDate, NaiveDate)> {
+    let days = |name: &str| {
+        let times =
+            sessions.column_by_name(name).and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+        times.map(|times| times.values().iter().map(|micros| day_of(*micros)))
+    };
+    match (days(column::STARTED_AT), days(column::ENDED_AT)) {
+        (Some(starts), Some(ends)) => starts.zip(ends).collect(),
+        (None, _) | (_, None) => Vec::new(),
+    }
+}
+
+/// The day before the first session that holds a changed day although it starts before what is replaced.
+fn starts_before(sessions: &[RecordBatch], changed: &DayRange, replaced: &DayRange) -> Option<NaiveDate> {
+    let spans = sessions.iter().flat_map(spans);
+    let earlier = spans.filter(|(start, end)| start < replaced.start() && end >= changed.start());
+    earlier.map(|(start, _)| before(start)).min()
+}
+
+/// A range of days in parts that hold few enough events to be cut at once, oldest first.
+fn chunks(files: &[DataFile], days: &DayRange) -> Vec<DayRange> {
+    const MAX_ROWS: u64 = 4_000_000;
+    let mut chunks: Vec<DayRange> = Vec::new();
+    let mut rows = 0;
+    for day in days.start().iter_days().take_while(|day| day <= days.end()) {
+        let of_day: u64 = files.iter().filter(|file| file.date == day).map(|file| file.rows).sum();
+        rows += of_day;
+        match chunks.last_mut() {
+            Some(chunk) if rows <= MAX_ROWS => *chunk = *chunk.start()..=day,
+            _ => {
+                rows = of_day;
+                chunks.push(day..=day);
             }
         }
     }
-    (first < *replaced.start() || last > *read.end()).then(|| (first..=*replaced.end(), before(first)..=last))
+    chunks
 }
 
 /// Consecutive days as ranges; days whose neighbourhoods touch are one range.
@@ -232,15 +245,11 @@ fn ranges(days: &BTreeSet<NaiveDate>) -> Vec<DayRange> {
 }
 
 fn before(day: NaiveDate) -> NaiveDate {
-    before_by(day, 1)
+    day.checked_sub_days(Days::new(1)).unwrap_or(day)
 }
 
 fn after(day: NaiveDate) -> NaiveDate {
     after_by(day, 1)
-}
-
-fn before_by(day: NaiveDate, days: u64) -> NaiveDate {
-    day.checked_sub_days(Days::new(days)).unwrap_or(day)
 }
 
 fn after_by(day: NaiveDate, days: u64) -> NaiveDate {

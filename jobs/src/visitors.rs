@@ -59,7 +59,7 @@ impl Job for VisitorsJob {
             report.bytes_read += files.iter().map(|file| file.size_bytes).sum::<u64>();
             let rows = self.compute(files.to_vec()).await.map_err(JobError::failed)?;
             let all_days = NaiveDate::MIN..=NaiveDate::MAX;
-            let written = write_days(table, tenant, &rows, &all_days, context.clock.now()).await;
+            let written = write_days(table, tenant, rows, &all_days, context.clock.now()).await;
             replacement.add.extend(written.map_err(JobError::failed)?);
             replacement.remove.extend_from_slice(existing.files(tenant));
         }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use touchline_ingest::event_ids::IdHash;
@@ -13,6 +12,7 @@ use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
 use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
+use touchline_tests::rows::{only, rows};
 use uuid::Uuid;
 
 const TYPES: [&str; 6] = ["page_view", "page_view", "add_to_cart", "purchase", "$session_start", "$message_viewed"];
@@ -110,25 +110,10 @@ async fn tables_after(batches: &[Vec<Sent>]) -> anyhow::Result<[Vec<String>; 2]>
         installation.writer.store(number as i64 + 1, &requests).await?;
         installation.run_jobs(false).await?;
     }
-    Ok([rows(&installation, Table::Sessions).await?, rows(&installation, Table::Visitors).await?])
-}
-
-async fn rows(installation: &Installation, table: Table) -> anyhow::Result<Vec<String>> {
-    let (scan, _) = installation.engine.scan(table, tenant()).await?;
-    let batches = installation.engine.context().read_table(Arc::new(scan))?.collect().await?;
-    let mut rows = Vec::new();
-    for batch in batches {
-        let options = FormatOptions::default().with_null("∅");
-        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
-        let columns = columns.collect::<Result<Vec<_>, _>>()?;
-        let names: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
-        for row in 0..batch.num_rows() {
-            let cells = names.iter().zip(&columns).map(|(name, column)| format!("{name}={}", column.value(row)));
-            rows.push(cells.collect::<Vec<_>>().join(" "));
-        }
-    }
-    rows.sort();
-    Ok(rows)
+    Ok([
+        rows(&installation.engine, Table::Sessions, tenant()).await?,
+        rows(&installation.engine, Table::Visitors, tenant()).await?,
+    ])
 }
 
 /// Sessions by the definition, one event after the other: id, first and last event's number of steps, events.
@@ -165,19 +150,8 @@ fn by_definition(events: &[Sent]) -> Vec<String> {
     sessions
 }
 
-fn only(rows: &[String], columns: &[&str]) -> Vec<String> {
-    let cell = |row: &str, column: &str| {
-        let cell = row.split(' ').find(|cell| cell.strip_prefix(column).is_some_and(|rest| rest.starts_with('=')));
-        cell.unwrap_or_default().to_owned()
-    };
-    let mut rows: Vec<_> =
-        rows.iter().map(|row| columns.iter().map(|column| cell(row, column)).collect::<Vec<_>>().join(" ")).collect();
-    rows.sort();
-    rows
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn arrival_changes_neither_sessions_nor_visitors((events, batches) in deliveries()) {

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use chrono::TimeDelta;
 use futures::stream;
-use touchline_lake::{Commit, CommitInfo};
+use touchline_lake::{Commit, CommitInfo, EncodedRows};
 use touchline_schemas::config::{AuthConfig, Config, IngestConfig, LogConfig};
 use touchline_schemas::control::{AccountStatus, IngestCounts, KeyKind};
 use touchline_schemas::tables::{Table, sessions as column};
@@ -286,6 +286,7 @@ async fn with_sessions(api: &TestApi) {
     let rows = RecordBatch::try_new(schema.clone(), columns).unwrap();
     let tenant = Tenant { account_id: api.account.id, environment: Environment::Live };
     let date = (start() - TimeDelta::days(1)).date_naive();
+    let rows = EncodedRows::new(table.table(), &rows).unwrap();
     let file = table.write_file(tenant, date, "test", rows, start()).await.unwrap();
     let info = CommitInfo { watermark: Some(start()), ..CommitInfo::default() };
     table.commit(Commit { add: vec![file], info, ..Commit::default() }, start()).await.unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate};
 use tokio::sync::mpsc;
-use touchline_lake::{Commit, CommitInfo, Lake, LakeError, LakeTable, NewFile, Txn};
+use touchline_lake::{Commit, CommitInfo, EncodedRows, Lake, LakeError, LakeTable, NewFile, Txn};
 use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::control::{ControlDb, ControlError};
@@ -283,7 +283,8 @@ impl LakeWriter {
             // A visitor's events lie together: smaller files, and readers that want one visitor skip pages.
             rows.sort_by_cached_key(|row| (row.event.device_key(), row.event.occurred_at_us));
             let batch = rows::events(rows).map_err(|source| LakeWriterError::Rows { segment: number, source })?;
-            files.push(events.write_file(tenant, date, &self.stem(number), batch, self.clock.now()).await?);
+            let rows = EncodedRows::new(Table::Events, &batch)?;
+            files.push(events.write_file(tenant, date, &self.stem(number), rows, self.clock.now()).await?);
         }
         Ok(files)
     }
@@ -305,7 +306,8 @@ impl LakeWriter {
         let mut add = Vec::new();
         for (&(tenant, date), rows) in &partitions {
             let batch = rows::rejected(rows).map_err(|source| LakeWriterError::Rows { segment: number, source })?;
-            add.push(table.write_file(tenant, date, &self.stem(number), batch, self.clock.now()).await?);
+            let rows = EncodedRows::new(Table::RejectedEvents, &batch)?;
+            add.push(table.write_file(tenant, date, &self.stem(number), rows, self.clock.now()).await?);
         }
         loop {
             let commit = Commit {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -218,7 +218,7 @@ struct Gathered {
 
 impl Gathered {
     fn push(&mut self, batch: RecordBatch, memory: &MemoryReservation) -> Result<()> {
-        let bytes = batch.get_array_memory_size();
+        let bytes = own_bytes(&batch);
         memory.try_grow(bytes)?;
         self.rows += batch.num_rows();
         self.bytes += bytes;
@@ -238,4 +238,14 @@ impl Gathered {
         work.memory.free();
         Ok(merged)
     }
+}
+
+/// The bytes that belong to a batch's rows. Arrays of text views share their text with others, which would be counted
+/// once for each batch that looks into it.
+fn own_bytes(batch: &RecordBatch) -> usize {
+    let column_bytes = |column: &ArrayRef| match column.as_string_view_opt() {
+        Some(views) => views.len() * size_of::<u128>() + views.lengths().map(|length| length as usize).sum::<usize>(),
+        None => column.to_data().get_slice_memory_size().unwrap_or(0),
+    };
+    batch.columns().iter().map(column_bytes).sum()
 }

@@ -15,4 +15,4 @@ pub use durable::create_folders;
 pub use error::LakeError;
 pub use files::{DataFile, Snapshot};
 pub use open::{Lake, LakeOptions, LakeTable};
-pub use parquet_file::{NewFile, writer_properties};
+pub use parquet_file::{EncodedRows, NewFile, writer_properties};

@@ -32,27 +32,22 @@ pub struct NewFile {
 }
 
 impl LakeTable {
-    /// Writes `rows` (columns as in [`Table::file_schema`]) to one file of a partition.
+    /// Writes encoded rows to one file of a partition.
     ///
-    /// `stem` must be unique within the table: it names the writer and its attempt.
+    /// `stem` must be unique within the table: it names the writer and what it writes.
     pub async fn write_file(
         &self,
         tenant: Tenant,
         date: NaiveDate,
         stem: &str,
-        rows: RecordBatch,
+        rows: EncodedRows,
         now: DateTime<Utc>,
     ) -> Result<NewFile, LakeError> {
         let table = self.table();
         let path = format!("{}/{stem}.zstd.parquet", partition_folder(table, tenant, date));
         let failed = |detail: String| LakeError::File { table, path: path.clone(), detail };
 
-        let row_count = rows.num_rows();
-        let stats = statistics(table, &rows);
-        let bytes = tokio::task::spawn_blocking(move || encode(table, &rows))
-            .await
-            .map_err(|error| failed(error.to_string()))?
-            .map_err(|error| failed(error.to_string()))?;
+        let EncodedRows { bytes, row_count, stats } = rows;
         let size_bytes = bytes.len();
         self.store()
             .put(&StorePath::from(path.as_str()), bytes.into())
@@ -81,12 +76,32 @@ impl LakeTable {
     }
 }
 
-fn encode(table: Table, rows: &RecordBatch) -> parquet::errors::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(rows.num_rows() * 64);
-    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(writer_properties(table)))?;
-    writer.write(rows)?;
-    writer.close()?;
-    Ok(bytes)
+/// Rows as the bytes of a Parquet file.
+#[derive(Debug)]
+pub struct EncodedRows {
+    bytes: Vec<u8>,
+    row_count: usize,
+    stats: String,
+}
+
+impl EncodedRows {
+    /// Encodes `rows`, whose columns are those of [`Table::file_schema`]. This is work for a processor: callers that
+    /// share their thread with requests run it elsewhere.
+    pub fn new(table: Table, rows: &RecordBatch) -> Result<Self, LakeError> {
+        let encode = || {
+            let mut bytes = Vec::with_capacity(rows.num_rows() * 64);
+            let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(writer_properties(table)))?;
+            writer.write(rows)?;
+            writer.close()?;
+            Ok(bytes)
+        };
+        let bytes = encode().map_err(|error: parquet::errors::ParquetError| LakeError::File {
+            table,
+            path: "(not yet written)".into(),
+            detail: error.to_string(),
+        })?;
+        Ok(Self { bytes, row_count: rows.num_rows(), stats: statistics(table, rows) })
+    }
 }
 
 /// zstd pages; dictionaries except where nearly every value is another; page statistics only where queries prune.

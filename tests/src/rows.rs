@@ -1,0 +1,40 @@
+//! Rows of a table as text, to be compared.
+
+use std::sync::Arc;
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use touchline_pipeline::QueryEngine;
+use touchline_schemas::Tenant;
+use touchline_schemas::tables::Table;
+
+/// All rows of one tenant, sorted; each is its cells as `column=value`.
+pub async fn rows(engine: &QueryEngine, table: Table, tenant: Tenant) -> anyhow::Result<Vec<String>> {
+    let (scan, _) = engine.scan(table, tenant).await?;
+    let batches = engine.context().read_table(Arc::new(scan))?.collect().await?;
+    let mut rows = Vec::new();
+    for batch in batches {
+        let options = FormatOptions::default().with_null("∅");
+        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let schema = batch.schema();
+        for row in 0..batch.num_rows() {
+            let cells = schema.fields().iter().zip(&columns);
+            let cells = cells.map(|(field, column)| format!("{}={}", field.name(), column.value(row)));
+            rows.push(cells.collect::<Vec<_>>().join(" "));
+        }
+    }
+    rows.sort();
+    Ok(rows)
+}
+
+/// Some columns of rows from [`rows`], sorted anew.
+pub fn only(rows: &[String], columns: &[&str]) -> Vec<String> {
+    let cell = |row: &str, column: &str| {
+        let cell = row.split(' ').find(|cell| cell.strip_prefix(column).is_some_and(|rest| rest.starts_with('=')));
+        cell.unwrap_or_default().to_owned()
+    };
+    let cells = |row: &String| columns.iter().map(|column| cell(row, column)).collect::<Vec<_>>().join(" ");
+    let mut rows: Vec<_> = rows.iter().map(cells).collect();
+    rows.sort();
+    rows
+}
