@@ -12,8 +12,10 @@ trap 'rm -rf "$work"' EXIT
 data_dir=${DATA_DIR:-$work/data} results=$work/results.jsonl
 
 cd "$here/../.."
-cargo build --release -p touchline-tests --bin bench_sessions
-ours() { cargo run --quiet --release -p touchline-tests --bin bench_sessions -- "$@"; }
+cargo build --release -p touchline -p touchline-tests
+target=${CARGO_TARGET_DIR:-target}
+# Built together with the server and run as it is: building it alone would build its dependencies a second time.
+ours() { "$target/release/bench_sessions" "$@"; }
 
 if [ ! -d "$data_dir/lake/events" ]; then
   echo "generating $events events in $data_dir"

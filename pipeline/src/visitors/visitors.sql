@@ -1,4 +1,5 @@
--- One row per visitor. The touches are single sessions, found by rank; `max … filter` reads their columns.
+-- One row per visitor. The touches are single sessions: first their ids are found among few narrow columns, then
+-- their rows are looked up. (Ranking whole rows with windows takes many times the memory.)
 with human as (
     select
         coalesce('v' || visitor_id, 'u' || user_id) as device,
@@ -11,71 +12,72 @@ with human as (
     from sessions
     where not is_bot
 ),
-ranked as (
+per_device as (
     select
-        *,
-        row_number() over (partition by device order by started_at, session_id) as first_rank,
-        row_number() over (partition by device order by started_at desc, session_id desc) as last_rank,
-        case when has_utm then
-            row_number() over (partition by device, has_utm order by started_at, session_id)
-        end as utm_rank,
-        case when is_non_direct then
-            row_number() over (partition by device, is_non_direct order by started_at desc, session_id desc)
-        end as non_direct_rank
+        max(visitor_id) as visitor_id,
+        first_value(user_id order by user_at, session_id) filter (where user_id is not null) as user_id,
+        min(started_at) as first_seen_at,
+        max(ended_at) as last_seen_at,
+        count(*) as session_count,
+        sum(event_count) as event_count,
+        sum(page_view_count) as page_view_count,
+        sum(conversion_count) as conversion_count,
+        sum(revenue) as revenue,
+        first_value(session_id order by started_at, session_id) as first_touch_id,
+        first_value(session_id order by started_at, session_id) filter (where has_utm) as first_utm_touch_id,
+        last_value(session_id order by started_at, session_id) as last_touch_id,
+        last_value(session_id order by started_at, session_id) filter (where is_non_direct) as last_non_direct_touch_id
     from human
+    group by device
 )
 select
-    max(visitor_id) as visitor_id,
-    max(user_id) filter (where first_user_rank = 1) as user_id,
-    min(started_at) as first_seen_at,
-    max(ended_at) as last_seen_at,
-    count(*) as session_count,
-    sum(event_count) as event_count,
-    sum(page_view_count) as page_view_count,
-    sum(conversion_count) as conversion_count,
-    sum(revenue) as revenue,
-    max(started_at) filter (where first_rank = 1) as first_touch_at,
-    max(channel) filter (where first_rank = 1) as first_touch_channel,
-    max(utm_source) filter (where first_rank = 1) as first_touch_utm_source,
-    max(utm_medium) filter (where first_rank = 1) as first_touch_utm_medium,
-    max(utm_campaign) filter (where first_rank = 1) as first_touch_utm_campaign,
-    max(utm_content) filter (where first_rank = 1) as first_touch_utm_content,
-    max(utm_term) filter (where first_rank = 1) as first_touch_utm_term,
-    max(referrer) filter (where first_rank = 1) as first_touch_referrer,
-    max(entry_page) filter (where first_rank = 1) as first_touch_landing_page,
-    max(started_at) filter (where utm_rank = 1) as first_utm_touch_at,
-    max(channel) filter (where utm_rank = 1) as first_utm_touch_channel,
-    max(utm_source) filter (where utm_rank = 1) as first_utm_touch_utm_source,
-    max(utm_medium) filter (where utm_rank = 1) as first_utm_touch_utm_medium,
-    max(utm_campaign) filter (where utm_rank = 1) as first_utm_touch_utm_campaign,
-    max(utm_content) filter (where utm_rank = 1) as first_utm_touch_utm_content,
-    max(utm_term) filter (where utm_rank = 1) as first_utm_touch_utm_term,
-    max(referrer) filter (where utm_rank = 1) as first_utm_touch_referrer,
-    max(entry_page) filter (where utm_rank = 1) as first_utm_touch_landing_page,
-    max(started_at) filter (where last_rank = 1) as last_touch_at,
-    max(channel) filter (where last_rank = 1) as last_touch_channel,
-    max(utm_source) filter (where last_rank = 1) as last_touch_utm_source,
-    max(utm_medium) filter (where last_rank = 1) as last_touch_utm_medium,
-    max(utm_campaign) filter (where last_rank = 1) as last_touch_utm_campaign,
-    max(utm_content) filter (where last_rank = 1) as last_touch_utm_content,
-    max(utm_term) filter (where last_rank = 1) as last_touch_utm_term,
-    max(referrer) filter (where last_rank = 1) as last_touch_referrer,
-    max(entry_page) filter (where last_rank = 1) as last_touch_landing_page,
-    max(started_at) filter (where non_direct_rank = 1) as last_non_direct_touch_at,
-    max(channel) filter (where non_direct_rank = 1) as last_non_direct_touch_channel,
-    max(utm_source) filter (where non_direct_rank = 1) as last_non_direct_touch_utm_source,
-    max(utm_medium) filter (where non_direct_rank = 1) as last_non_direct_touch_utm_medium,
-    max(utm_campaign) filter (where non_direct_rank = 1) as last_non_direct_touch_utm_campaign,
-    max(utm_content) filter (where non_direct_rank = 1) as last_non_direct_touch_utm_content,
-    max(utm_term) filter (where non_direct_rank = 1) as last_non_direct_touch_utm_term,
-    max(referrer) filter (where non_direct_rank = 1) as last_non_direct_touch_referrer,
-    max(entry_page) filter (where non_direct_rank = 1) as last_non_direct_touch_landing_page
-from (
-    select
-        *,
-        case when user_id is not null then
-            row_number() over (partition by device, user_id is not null order by user_at, session_id)
-        end as first_user_rank
-    from ranked
-)
-group by device
+    per_device.visitor_id,
+    per_device.user_id,
+    per_device.first_seen_at,
+    per_device.last_seen_at,
+    per_device.session_count,
+    per_device.event_count,
+    per_device.page_view_count,
+    per_device.conversion_count,
+    per_device.revenue,
+    first_touch.started_at as first_touch_at,
+    first_touch.channel as first_touch_channel,
+    first_touch.utm_source as first_touch_utm_source,
+    first_touch.utm_medium as first_touch_utm_medium,
+    first_touch.utm_campaign as first_touch_utm_campaign,
+    first_touch.utm_content as first_touch_utm_content,
+    first_touch.utm_term as first_touch_utm_term,
+    first_touch.referrer as first_touch_referrer,
+    first_touch.entry_page as first_touch_landing_page,
+    first_utm_touch.started_at as first_utm_touch_at,
+    first_utm_touch.channel as first_utm_touch_channel,
+    first_utm_touch.utm_source as first_utm_touch_utm_source,
+    first_utm_touch.utm_medium as first_utm_touch_utm_medium,
+    first_utm_touch.utm_campaign as first_utm_touch_utm_campaign,
+    first_utm_touch.utm_content as first_utm_touch_utm_content,
+    first_utm_touch.utm_term as first_utm_touch_utm_term,
+    first_utm_touch.referrer as first_utm_touch_referrer,
+    first_utm_touch.entry_page as first_utm_touch_landing_page,
+    last_touch.started_at as last_touch_at,
+    last_touch.channel as last_touch_channel,
+    last_touch.utm_source as last_touch_utm_source,
+    last_touch.utm_medium as last_touch_utm_medium,
+    last_touch.utm_campaign as last_touch_utm_campaign,
+    last_touch.utm_content as last_touch_utm_content,
+    last_touch.utm_term as last_touch_utm_term,
+    last_touch.referrer as last_touch_referrer,
+    last_touch.entry_page as last_touch_landing_page,
+    last_non_direct_touch.started_at as last_non_direct_touch_at,
+    last_non_direct_touch.channel as last_non_direct_touch_channel,
+    last_non_direct_touch.utm_source as last_non_direct_touch_utm_source,
+    last_non_direct_touch.utm_medium as last_non_direct_touch_utm_medium,
+    last_non_direct_touch.utm_campaign as last_non_direct_touch_utm_campaign,
+    last_non_direct_touch.utm_content as last_non_direct_touch_utm_content,
+    last_non_direct_touch.utm_term as last_non_direct_touch_utm_term,
+    last_non_direct_touch.referrer as last_non_direct_touch_referrer,
+    last_non_direct_touch.entry_page as last_non_direct_touch_landing_page
+from per_device
+left join sessions as first_touch on first_touch.session_id = per_device.first_touch_id
+left join sessions as first_utm_touch on first_utm_touch.session_id = per_device.first_utm_touch_id
+left join sessions as last_touch on last_touch.session_id = per_device.last_touch_id
+left join sessions as last_non_direct_touch on last_non_direct_touch.session_id = per_device.last_non_direct_touch_id
