@@ -17,8 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::process::AbortOnPanic;
 
 use super::segment::{
-    FILE_HEADER_BYTES, RECORD_HEADER_BYTES, RECORD_MAGIC, SEAL_MAGIC, SegmentFile, file_header, list_segments,
-    record_header, segment_path,
+    FILE_HEADER_BYTES, SEAL_MAGIC, SegmentFile, file_header, list_segments, put_record, record_header, segment_path,
 };
 
 /// Sizes and ages of the log.
@@ -32,6 +31,7 @@ pub struct LogOptions {
     pub quota_bytes: u64,
 }
 
+const LENGTH_BYTES: usize = 4;
 /// What may wait in memory for a disk that does not answer.
 const MAX_PENDING_BYTES: usize = 64 << 20;
 /// How often a log that failed is tried again while nobody writes.
@@ -92,6 +92,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Queue {
+    /// Payloads one after the other, each after its length.
     pending: Vec<u8>,
     waiters: Vec<oneshot::Sender<Result<(), LogError>>>,
     /// Grows with every failure: decisions made under an older number must be forgotten.
@@ -165,10 +166,10 @@ impl LogWriter {
             return Err(LogError::Failed { detail: format!("the disk is {MAX_PENDING_BYTES} bytes behind") });
         }
         let start = queue.pending.len();
-        queue.pending.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
+        queue.pending.extend_from_slice(&[0; LENGTH_BYTES]);
         let decided = write(queue.generation, &mut queue.pending);
-        let header = record_header(RECORD_MAGIC, &queue.pending[start + RECORD_HEADER_BYTES..]);
-        queue.pending[start..start + RECORD_HEADER_BYTES].copy_from_slice(&header);
+        let length = (queue.pending.len() - start - LENGTH_BYTES) as u32;
+        queue.pending[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
         let (answer, durable) = oneshot::channel();
         queue.waiters.push(answer);
         if queue.waiters.len() == 1 {
@@ -230,6 +231,8 @@ struct OpenSegment {
     path: PathBuf,
     sequence: i64,
     size_bytes: u64,
+    /// What its payloads take in memory: a segment is read as a whole.
+    payload_bytes: u64,
     first_record_at: Instant,
 }
 
@@ -301,7 +304,8 @@ impl Worker {
     }
 
     fn write_and_sync(&mut self, batch: &[u8]) -> io::Result<u64> {
-        let mut new_bytes = batch.len() as u64;
+        let records = records(batch);
+        let mut new_bytes = records.len() as u64;
         let open = match &mut self.open {
             Some(open) => open,
             closed => {
@@ -313,9 +317,10 @@ impl Worker {
                 closed.insert(opened)
             }
         };
-        open.file.write_all(batch)?;
+        open.file.write_all(&records)?;
         open.file.sync_data()?;
-        open.size_bytes += batch.len() as u64;
+        open.size_bytes += records.len() as u64;
+        open.payload_bytes += batch.len() as u64;
         Ok(new_bytes)
     }
 
@@ -347,7 +352,7 @@ impl Worker {
 
     fn is_full_or_old(&self) -> bool {
         self.open.as_ref().is_some_and(|open| {
-            open.size_bytes >= self.shared.options.segment_bytes
+            open.payload_bytes >= self.shared.options.segment_bytes
                 || open.first_record_at.elapsed() >= self.shared.options.segment_age
         })
     }
@@ -373,6 +378,17 @@ impl Worker {
     }
 }
 
+/// Queued payloads as records.
+fn records(mut queued: &[u8]) -> Vec<u8> {
+    let mut records = Vec::with_capacity(queued.len() / 4);
+    while let Some((length, rest)) = queued.split_first_chunk::<LENGTH_BYTES>() {
+        let (payload, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+        put_record(&mut records, payload);
+        queued = rest;
+    }
+    records
+}
+
 fn create(folder: &Path, sequence: i64) -> io::Result<OpenSegment> {
     let path = segment_path(folder, sequence);
     let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
@@ -382,7 +398,14 @@ fn create(folder: &Path, sequence: i64) -> io::Result<OpenSegment> {
         let _ = std::fs::remove_file(&path);
         return Err(error);
     }
-    Ok(OpenSegment { file, path, sequence, size_bytes: FILE_HEADER_BYTES as u64, first_record_at: Instant::now() })
+    Ok(OpenSegment {
+        file,
+        path,
+        sequence,
+        size_bytes: FILE_HEADER_BYTES as u64,
+        payload_bytes: 0,
+        first_record_at: Instant::now(),
+    })
 }
 
 #[cfg(test)]
