@@ -182,7 +182,8 @@ impl App {
         let lake = self.open_lake().await?;
         let runner = self.runner(self.query_engine(&lake)?)?;
         // Whether a run that was made went well stands in the ledger.
-        while let Err(RunError::AlreadyRunning { .. }) = runner.run_now(job, RunRequest { full }, Trigger::Manual).await
+        while let Err(RunError::AlreadyRunning { .. }) =
+            runner.run_now(job, RunRequest { full, ..RunRequest::default() }, Trigger::Manual).await
         {
             tokio::time::sleep(WAIT).await;
         }

@@ -67,8 +67,9 @@ impl Replacement {
             add: self.add,
             remove: self.remove,
             txn: Some(Txn { application: application(job), version: source_version }),
-            info: CommitInfo { source_version: Some(source_version), watermark, counts: serde_json::Value::Null },
+            info: CommitInfo { source_version: Some(source_version), watermark, ..CommitInfo::default() },
             based_on: read,
+            rewrite: false,
         };
         Ok(table.commit(commit, now).await?)
     }

@@ -10,7 +10,7 @@ pub mod schedule;
 pub mod sessions;
 pub mod visitors;
 
-pub use job::{Job, JobContext, JobError, JobReport, RunRequest};
+pub use job::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, Progress, RunRequest};
 pub use runner::{RunError, Runner, RunnerError};
 pub use schedule::{Schedule, ScheduleError};
 pub use sessions::SessionsJob;

@@ -12,7 +12,7 @@ use touchline_schemas::clock::SharedClock;
 use touchline_schemas::config::JobsConfig;
 use touchline_schemas::control::{ControlDb, ControlError, RunId, Trigger};
 
-use crate::job::{Job, JobContext, JobError, JobReport, RunRequest};
+use crate::job::{Job, JobContext, JobError, JobReport, Progress, RunRequest};
 use crate::lease::Lease;
 use crate::ledger::{self, Due, Plan};
 use crate::schedule::{Schedule, ScheduleError};
@@ -139,6 +139,7 @@ struct Planned {
     /// Locked while the job runs in this process. The lease alone would not do: after the machine was suspended it has
     /// expired while the run goes on.
     alone: Arc<Mutex<()>>,
+    progress: Arc<Progress>,
 }
 
 impl std::fmt::Debug for Runner {
@@ -167,7 +168,7 @@ impl Runner {
                 let schedule = Schedule::parse(&config.schedule, &config.time_zone)
                     .map_err(|source| RunnerError::Schedule { job: name, source })?;
                 let plan = Plan::new(name, schedule, config, number, since);
-                Ok(Planned { job, plan, timeout_s: config.timeout_s, alone: Arc::default() })
+                Ok(Planned { job, plan, timeout_s: config.timeout_s, alone: Arc::default(), progress: Arc::default() })
             })
             .collect::<Result<Vec<Planned>, RunnerError>>()?;
         let inner = Inner {
@@ -360,7 +361,11 @@ impl Inner {
     async fn supervise(&self, planned: &Planned, request: RunRequest, lease: &Lease) -> Result<JobReport, RunError> {
         let job = planned.job.name();
         let cancellation = CancellationToken::new();
-        let context = JobContext { clock: self.clock.clone(), cancellation: cancellation.clone() };
+        let context = JobContext {
+            clock: self.clock.clone(),
+            cancellation: cancellation.clone(),
+            progress: Arc::clone(&planned.progress),
+        };
         let work = planned.job.clone();
         let mut task = AbortOnDrop(tokio::spawn(async move { work.run(request, &context).await }));
         let reason = tokio::select! {

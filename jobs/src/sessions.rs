@@ -19,7 +19,7 @@ use touchline_schemas::control::{AccountSettings, ControlDb};
 use touchline_schemas::tables::{Table, sessions as column};
 
 use crate::derived::{Replacement, application, day_of, write_days};
-use crate::{Job, JobContext, JobError, JobReport, RunRequest};
+use crate::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, RunRequest};
 
 const NAME: &str = "sessions";
 
@@ -42,6 +42,26 @@ impl SessionsJob {
 impl Job for SessionsJob {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    async fn plan(&self, request: RunRequest, _: &JobContext) -> Result<JobPlan, JobError> {
+        let lake = self.engine.lake();
+        let events = lake.table(Table::Events).snapshot().await.map_err(JobError::failed)?;
+        let table = lake.table(Table::Sessions);
+        let done = table.last_txn(&application(NAME)).await.map_err(JobError::failed)?.filter(|_| !request.full);
+        let affected =
+            if done == Some(events.version) { BTreeMap::new() } else { self.affected(&events, done).await? };
+        let parts = affected.into_iter().map(|(tenant, days)| {
+            let files = || events.files(tenant).iter().filter(|file| days.contains(&file.date));
+            PlanPart {
+                tenant,
+                reason: "new rows",
+                rows: files().map(|file| file.rows).sum(),
+                bytes: files().map(|file| file.size_bytes).sum(),
+                days: days.iter().copied().collect(),
+            }
+        });
+        Ok(JobPlan { source_version: Some(events.version), parts: parts.collect() })
     }
 
     async fn run(&self, request: RunRequest, context: &JobContext) -> Result<JobReport, JobError> {

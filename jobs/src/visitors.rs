@@ -12,7 +12,7 @@ use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
 
 use crate::derived::{Replacement, application, write_days};
-use crate::{Job, JobContext, JobError, JobReport, RunRequest};
+use crate::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, RunRequest};
 
 const NAME: &str = "visitors";
 
@@ -33,6 +33,23 @@ impl VisitorsJob {
 impl Job for VisitorsJob {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    async fn plan(&self, request: RunRequest, _: &JobContext) -> Result<JobPlan, JobError> {
+        let lake = self.engine.lake();
+        let sessions = lake.table(Table::Sessions).snapshot().await.map_err(JobError::failed)?;
+        let table = lake.table(Table::Visitors);
+        let done = table.last_txn(&application(NAME)).await.map_err(JobError::failed)?.filter(|_| !request.full);
+        let affected =
+            if done == Some(sessions.version) { BTreeSet::new() } else { self.affected(&sessions, done).await? };
+        let parts = affected.into_iter().map(|tenant| PlanPart {
+            tenant,
+            reason: "new rows",
+            days: Vec::new(),
+            rows: sessions.files(tenant).iter().map(|file| file.rows).sum(),
+            bytes: sessions.files(tenant).iter().map(|file| file.size_bytes).sum(),
+        });
+        Ok(JobPlan { source_version: Some(sessions.version), parts: parts.collect() })
     }
 
     async fn run(&self, request: RunRequest, context: &JobContext) -> Result<JobReport, JobError> {

@@ -4,9 +4,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+pub mod attribution;
 pub mod events;
+pub mod identities;
+pub mod identity_edges;
 pub mod rejected_events;
+pub mod session_revisions;
 pub mod sessions;
+pub mod touchpoints;
+pub mod traffic_rollups;
 pub mod visitors;
 
 /// The account that owns the row; first partition column of every table.
@@ -23,13 +29,36 @@ pub enum Table {
     RejectedEvents,
     /// One row per session.
     Sessions,
-    /// One row per visitor.
+    /// One row per person.
     Visitors,
+    /// One row per pair of ids and day on which events named both.
+    IdentityEdges,
+    /// One row per id (and span of time, if people share it) and the person behind it.
+    Identities,
+    /// One row per session that became part of another.
+    SessionRevisions,
+    /// One row per conversion and session that may have led to it.
+    Touchpoints,
+    /// One row per conversion, touch and model.
+    Attribution,
+    /// One row per day, dimension and value.
+    TrafficRollups,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 4] = [Table::Events, Table::RejectedEvents, Table::Sessions, Table::Visitors];
+    pub const ALL: [Table; 10] = [
+        Table::Events,
+        Table::RejectedEvents,
+        Table::Sessions,
+        Table::Visitors,
+        Table::IdentityEdges,
+        Table::Identities,
+        Table::SessionRevisions,
+        Table::Touchpoints,
+        Table::Attribution,
+        Table::TrafficRollups,
+    ];
 
     /// The table's name, which is also its folder under the lake's root.
     pub const fn name(self) -> &'static str {
@@ -38,6 +67,12 @@ impl Table {
             Table::RejectedEvents => "rejected_events",
             Table::Sessions => "sessions",
             Table::Visitors => "visitors",
+            Table::IdentityEdges => "identity_edges",
+            Table::Identities => "identities",
+            Table::SessionRevisions => "session_revisions",
+            Table::Touchpoints => "touchpoints",
+            Table::Attribution => "attribution",
+            Table::TrafficRollups => "traffic_rollups",
         }
     }
 
@@ -48,6 +83,12 @@ impl Table {
             Table::RejectedEvents => rejected_events::RECEIVED_DATE,
             Table::Sessions => sessions::SESSION_DATE,
             Table::Visitors => visitors::FIRST_SEEN_DATE,
+            Table::IdentityEdges => identity_edges::EDGE_DATE,
+            Table::Identities => identities::LINKED_DATE,
+            Table::SessionRevisions => session_revisions::REVISED_DATE,
+            Table::Touchpoints => touchpoints::CONVERSION_DATE,
+            Table::Attribution => attribution::CONVERSION_DATE,
+            Table::TrafficRollups => traffic_rollups::ROLLUP_DATE,
         };
         [ACCOUNT_ID, ENVIRONMENT, date]
     }
@@ -59,6 +100,12 @@ impl Table {
             Table::RejectedEvents => rejected_events::fields(),
             Table::Sessions => sessions::fields(),
             Table::Visitors => visitors::fields(),
+            Table::IdentityEdges => identity_edges::fields(),
+            Table::Identities => identities::fields(),
+            Table::SessionRevisions => session_revisions::fields(),
+            Table::Touchpoints => touchpoints::fields(),
+            Table::Attribution => attribution::fields(),
+            Table::TrafficRollups => traffic_rollups::fields(),
         }))
     }
 
@@ -77,6 +124,30 @@ impl Table {
             Table::RejectedEvents => rejected_events::RECEIVED_AT,
             Table::Sessions => sessions::STARTED_AT,
             Table::Visitors => visitors::FIRST_SEEN_AT,
+            Table::IdentityEdges => identity_edges::FIRST_AT,
+            Table::Identities => identities::LINKED_AT,
+            Table::SessionRevisions => session_revisions::REVISED_AT,
+            Table::Touchpoints => touchpoints::CONVERTED_AT,
+            Table::Attribution => attribution::CONVERTED_AT,
+            Table::TrafficRollups => traffic_rollups::DAY_AT,
+        }
+    }
+}
+
+impl Table {
+    /// The column with the end of what a row of this table spans, if it spans time. Files give its latest value.
+    pub const fn end_column(self) -> Option<&'static str> {
+        match self {
+            Table::Sessions => Some(sessions::ENDED_AT),
+            Table::Events
+            | Table::RejectedEvents
+            | Table::Visitors
+            | Table::IdentityEdges
+            | Table::Identities
+            | Table::SessionRevisions
+            | Table::Touchpoints
+            | Table::Attribution
+            | Table::TrafficRollups => None,
         }
     }
 }

@@ -44,10 +44,14 @@ impl Installation {
             Arc::new(SessionsJob::new(self.engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(self.engine.clone())),
         ];
-        let context = JobContext { clock: Arc::clone(&self.clock), cancellation: CancellationToken::new() };
+        let context = JobContext {
+            clock: Arc::clone(&self.clock),
+            cancellation: CancellationToken::new(),
+            progress: Arc::default(),
+        };
         let mut reports = Vec::new();
         for job in jobs {
-            reports.push(job.run(RunRequest { full }, &context).await?);
+            reports.push(job.run(RunRequest { full, ..RunRequest::default() }, &context).await?);
         }
         Ok(reports)
     }

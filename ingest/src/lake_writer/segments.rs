@@ -220,8 +220,9 @@ impl LakeWriter {
             add: files,
             remove: Vec::new(),
             txn: Some(Txn { application: Self::application(&self.node), version: number }),
-            info: CommitInfo { source_version: None, watermark, counts },
+            info: CommitInfo { watermark, counts, ..CommitInfo::default() },
             based_on,
+            rewrite: false,
         })
     }
 

@@ -11,6 +11,7 @@ use touchline_schemas::control::{JobRun, RunStatus};
 use touchline_schemas::{Clock, MockClock};
 
 use super::*;
+use crate::job::JobPlan;
 
 /// What a test job does when it is run.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,10 @@ struct TestJob {
 impl Job for TestJob {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    async fn plan(&self, _: RunRequest, _: &JobContext) -> Result<JobPlan, JobError> {
+        Ok(JobPlan::default())
     }
 
     async fn run(&self, request: RunRequest, context: &JobContext) -> Result<JobReport, JobError> {
@@ -119,7 +124,7 @@ impl Fixture {
     }
 
     async fn run_now(&self) -> Result<JobReport, RunError> {
-        self.runner.run_now("sessions", RunRequest { full: true }, Trigger::Manual).await
+        self.runner.run_now("sessions", RunRequest::FULL, Trigger::Manual).await
     }
 
     /// Starts a run that was scripted to wait, and returns when it has begun.
@@ -231,7 +236,7 @@ async fn manual_run_passes_its_request_on_and_leaves_the_schedule_alone() {
     let fixture = Fixture::new(&[]).await;
     assert_eq!(fixture.run_now().await.unwrap(), report());
     assert_eq!(fixture.tick_at(300).await, 1);
-    assert_eq!(*fixture.job.requests.lock().unwrap(), [RunRequest { full: true }, RunRequest { full: false }]);
+    assert_eq!(*fixture.job.requests.lock().unwrap(), [RunRequest::FULL, RunRequest::default()]);
     let expected =
         [(None, Trigger::Manual, RunStatus::Succeeded), (Some(300), Trigger::Schedule, RunStatus::Succeeded)];
     assert_eq!(fixture.ledger().await, expected);

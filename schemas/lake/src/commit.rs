@@ -1,14 +1,15 @@
 //! A commit: files in, files out, and the transaction number that makes it happen once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
-use deltalake_core::kernel::{Action, Remove, Transaction};
+use deltalake_core::kernel::{Action, Add, Remove, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use serde::{Deserialize, Serialize};
 
+use crate::changes::Change;
 use crate::files::DataFile;
 use crate::open::LakeTable;
 use crate::{LakeError, NewFile};
@@ -38,6 +39,15 @@ pub struct CommitInfo {
     pub watermark: Option<DateTime<Utc>>,
     /// The writer's own counts, which become durable with the rows they count.
     pub counts: serde_json::Value,
+    /// The versions of all tables that a derived table was computed from, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, i64>,
+    /// Per tenant, a fingerprint of the settings that its rows were computed with.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+    /// What of a derived table this commit changed, tenant by tenant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
 }
 
 /// Changes to a table that become visible together or not at all.
@@ -53,6 +63,8 @@ pub struct Commit {
     pub info: CommitInfo,
     /// The version that the commit was decided on.
     pub based_on: i64,
+    /// Whether the same rows only come to lie in other files: readers of what is new leave such a commit out.
+    pub rewrite: bool,
 }
 
 impl LakeTable {
@@ -128,9 +140,10 @@ impl LakeTable {
                     })
                     .collect(),
             );
-        let mut actions: Vec<Action> =
-            commit.remove.into_iter().map(|file| Action::Remove(remove(&file, self, now))).collect();
-        actions.extend(commit.add.into_iter().map(|file| Action::Add(file.add)));
+        let data_change = !commit.rewrite;
+        let removed = commit.remove.into_iter().map(|file| Action::Remove(remove(&file, self, data_change, now)));
+        let added = commit.add.into_iter().map(|file| Action::Add(Add { data_change, ..file.add }));
+        let actions: Vec<Action> = removed.chain(added).collect();
         let operation = DeltaOperation::Write {
             mode: if actions.iter().any(|action| matches!(action, Action::Remove(_))) {
                 SaveMode::Overwrite
@@ -167,11 +180,11 @@ impl LakeTable {
     }
 }
 
-fn remove(file: &DataFile, table: &LakeTable, now: DateTime<Utc>) -> Remove {
+fn remove(file: &DataFile, table: &LakeTable, data_change: bool, now: DateTime<Utc>) -> Remove {
     let [account, environment, day] = table.table().partition_columns();
     Remove {
         path: file.path.clone(),
-        data_change: true,
+        data_change,
         deletion_timestamp: Some(now.timestamp_millis()),
         extended_file_metadata: Some(true),
         partition_values: Some(HashMap::from([

@@ -29,6 +29,8 @@ pub struct DataFile {
     pub rows: u64,
     /// Earliest and latest value of the table's time column, when known.
     pub time_range: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Latest value of the table's end column, when it has one and it is known.
+    pub latest_end: Option<DateTime<Utc>>,
 }
 
 /// The files of one version of a table.
@@ -125,22 +127,40 @@ impl LakeTable {
         stats: Option<String>,
     ) -> Result<DataFile, LakeError> {
         let malformed = |detail: String| LakeError::Malformed { table: self.table(), version, detail };
-        let [account, environment, day] = self.table().partition_columns();
-        let value = |column: &str| {
-            partition_values
-                .get(column)
-                .and_then(Option::as_deref)
-                .ok_or_else(|| malformed(format!("{path}: no partition value for {column}")))
-        };
-        let tenant = Tenant {
-            account_id: AccountId::from_str(value(account)?).map_err(|error| malformed(error.to_string()))?,
-            environment: Environment::from_str(value(environment)?).map_err(|error| malformed(error.to_string()))?,
-        };
-        let date = NaiveDate::from_str(value(day)?).map_err(|error| malformed(error.to_string()))?;
+        let [_, _, day] = self.table().partition_columns();
+        let tenant = self.tenant(version, partition_values)?;
+        let date = partition_value(partition_values, day).map_err(malformed)?;
+        let date = NaiveDate::from_str(date).map_err(|error| malformed(error.to_string()))?;
         let stats = stats.and_then(|text| serde_json::from_str::<FileStats>(&text).ok()).unwrap_or_default();
         let time_range = stats.time_range(self.table());
-        Ok(DataFile { tenant, date, size_bytes: size as u64, rows: stats.num_records.unwrap_or(0), time_range, path })
+        let latest_end = self.table().end_column().and_then(|column| time_of(&stats.max_values, column));
+        let rows = stats.num_records.unwrap_or(0);
+        Ok(DataFile { tenant, date, size_bytes: size as u64, rows, time_range, latest_end, path })
     }
+
+    /// Whose partition it is.
+    pub(crate) fn tenant(
+        &self,
+        version: i64,
+        partition_values: &HashMap<String, Option<String>>,
+    ) -> Result<Tenant, LakeError> {
+        let malformed = |detail: String| LakeError::Malformed { table: self.table(), version, detail };
+        let [account, environment, _] = self.table().partition_columns();
+        let [account_id, environment] =
+            [account, environment].map(|column| partition_value(partition_values, column).map_err(malformed));
+        Ok(Tenant {
+            account_id: AccountId::from_str(account_id?).map_err(|error| malformed(error.to_string()))?,
+            environment: Environment::from_str(environment?).map_err(|error| malformed(error.to_string()))?,
+        })
+    }
+}
+
+fn partition_value<'a>(values: &'a HashMap<String, Option<String>>, column: &str) -> Result<&'a str, String> {
+    values.get(column).and_then(Option::as_deref).ok_or_else(|| format!("no partition value for {column}"))
+}
+
+fn time_of(values: &HashMap<String, serde_json::Value>, column: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(values.get(column)?.as_str()?).ok().map(|time| time.to_utc())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -153,10 +173,7 @@ struct FileStats {
 
 impl FileStats {
     fn time_range(&self, table: Table) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
-        let time = |values: &HashMap<String, serde_json::Value>| {
-            let text = values.get(table.time_column())?.as_str()?;
-            DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
-        };
-        Some((time(&self.min_values)?, time(&self.max_values)?))
+        let column = table.time_column();
+        Some((time_of(&self.min_values, column)?, time_of(&self.max_values, column)?))
     }
 }

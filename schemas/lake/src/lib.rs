@@ -3,6 +3,7 @@
 //! It knows nothing of what the tables mean (that is `schemas`), who may write them (`ingest` writes raw tables, `jobs`
 //! derived ones) or how they are queried (`pipeline`).
 
+mod changes;
 mod commit;
 mod durable;
 mod error;
@@ -10,6 +11,7 @@ mod files;
 mod open;
 mod parquet_file;
 
+pub use changes::{CHANGE_TYPE, Change, ChangeKind, Changes, change_schema};
 pub use commit::{Commit, CommitInfo, Txn};
 pub use durable::create_folders;
 pub use error::LakeError;

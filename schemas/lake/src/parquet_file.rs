@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{max, min};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use deltalake_core::kernel::Add;
 use object_store::ObjectStoreExt;
@@ -88,20 +88,26 @@ impl EncodedRows {
     /// Encodes `rows`, whose columns are those of [`Table::file_schema`]. This is work for a processor: callers that
     /// share their thread with requests run it elsewhere.
     pub fn new(table: Table, rows: &RecordBatch) -> Result<Self, LakeError> {
-        let encode = || {
-            let mut bytes = Vec::with_capacity(rows.num_rows() * 64);
-            let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(writer_properties(table)))?;
-            writer.write(rows)?;
-            writer.close()?;
-            Ok(bytes)
-        };
-        let bytes = encode().map_err(|error: parquet::errors::ParquetError| LakeError::File {
-            table,
-            path: "(not yet written)".into(),
-            detail: error.to_string(),
-        })?;
+        let bytes = encode(table, &rows.schema(), std::slice::from_ref(rows))?;
         Ok(Self { bytes, row_count: rows.num_rows(), stats: statistics(table, rows) })
     }
+}
+
+/// The bytes of a Parquet file.
+pub(crate) fn encode(table: Table, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Vec<u8>, LakeError> {
+    let encode = || {
+        let row_count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        let mut bytes = Vec::with_capacity(row_count * 64);
+        let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(schema), Some(writer_properties(table)))?;
+        rows.iter().try_for_each(|rows| writer.write(rows))?;
+        writer.close()?;
+        Ok(bytes)
+    };
+    encode().map_err(|error: parquet::errors::ParquetError| LakeError::File {
+        table,
+        path: "(not yet written)".into(),
+        detail: error.to_string(),
+    })
 }
 
 /// zstd pages; dictionaries except where nearly every value is another; page statistics only where queries prune.
@@ -115,7 +121,13 @@ pub fn writer_properties(table: Table) -> WriterProperties {
         Table::Events => &[TextField::EventId.column(), events::OCCURRED_AT, events::RECEIVED_AT],
         Table::RejectedEvents => &[rejected_events::REJECTED_ID, rejected_events::BODY, rejected_events::RECEIVED_AT],
         Table::Sessions => &[sessions::SESSION_ID, sessions::STARTED_AT, sessions::ENDED_AT],
-        Table::Visitors => &[],
+        Table::Visitors
+        | Table::IdentityEdges
+        | Table::Identities
+        | Table::SessionRevisions
+        | Table::Touchpoints
+        | Table::Attribution
+        | Table::TrafficRollups => &[],
     };
     for column in distinct {
         properties = properties.set_column_dictionary_enabled((*column).into(), false);
@@ -131,6 +143,11 @@ fn statistics(table: Table, rows: &RecordBatch) -> String {
     if let Some((earliest, latest)) = range {
         stats["minValues"] = serde_json::json!({ column: earliest });
         stats["maxValues"] = serde_json::json!({ column: latest });
+    }
+    if let Some(column) = table.end_column()
+        && let Some((_, latest)) = rows.column_by_name(column).and_then(time_range)
+    {
+        stats["maxValues"][column] = serde_json::json!(latest);
     }
     stats.to_string()
 }

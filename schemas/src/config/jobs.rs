@@ -5,22 +5,81 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::ConfigError;
 use super::check::within;
 
-/// The schedule of the derived tables.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct JobsConfig {
-    /// Whether this process runs jobs by their schedule. Default true; a run that is asked for works either way.
-    pub enabled: bool,
-    /// Seconds between two looks at the schedules. Default 1.
-    pub poll_interval_s: u64,
-    /// Seconds after which a job that a dead process was running may be started by another. Default 60.
-    pub lease_ttl_s: u64,
+/// One section for each job: its name, what it does, its default schedule.
+macro_rules! jobs {
+    ($($(#[$doc:meta])* $job:ident = $schedule:literal, as $from:literal;)*) => {
+        /// The schedule of the derived tables.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct JobsConfig {
+            /// Whether this process runs jobs by their schedule. Default true; a run that is asked for works either
+            /// way.
+            pub enabled: bool,
+            /// Seconds between two looks at the schedules. Default 1.
+            pub poll_interval_s: u64,
+            /// Seconds after which a job that a dead process was running may be started by another. Default 60.
+            pub lease_ttl_s: u64,
+            $($(#[$doc])* #[serde(deserialize_with = $from)] pub $job: JobConfig,)*
+        }
+
+        impl Default for JobsConfig {
+            fn default() -> Self {
+                Self {
+                    enabled: true,
+                    poll_interval_s: 1,
+                    lease_ttl_s: 60,
+                    $($job: JobConfig::every($schedule),)*
+                }
+            }
+        }
+
+        impl JobsConfig {
+            /// The section of the job called `name`, if there is such a job.
+            pub fn job(&self, name: &str) -> Option<&JobConfig> {
+                match name {
+                    $(stringify!($job) => Some(&self.$job),)*
+                    _ => None,
+                }
+            }
+
+            pub(super) fn validate(&self) -> Result<(), ConfigError> {
+                within("jobs.poll_interval_s", self.poll_interval_s, 1..=3_600)?;
+                within("jobs.lease_ttl_s", self.lease_ttl_s, 5..=86_400)?;
+                $(self.$job.validate(concat!("jobs.", stringify!($job)))?;)*
+                Ok(())
+            }
+        }
+
+        /// What a section leaves out has the default of its own job, which one `Default` for the type could not give.
+        mod section {
+            use super::{Deserialize, Deserializer, JobConfig, JobsConfig, PartialJob};
+
+            $(pub(super) fn $job<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobConfig, D::Error> {
+                Ok(PartialJob::deserialize(deserializer)?.over(JobsConfig::default().$job))
+            })*
+        }
+    };
+}
+
+jobs! {
+    /// Events to identity edges and people.
+    identities = "15 */5 * * * *", as "section::identities";
     /// Events to sessions.
-    #[serde(deserialize_with = "sessions_job")]
-    pub sessions: JobConfig,
-    /// Sessions to visitors.
-    #[serde(deserialize_with = "visitors_job")]
-    pub visitors: JobConfig,
+    sessions = "0 */5 * * * *", as "section::sessions";
+    /// Sessions and identities to visitors.
+    visitors = "30 */5 * * * *", as "section::visitors";
+    /// Conversions and sessions to touchpoints and credits.
+    attribution = "45 */15 * * * *", as "section::attribution";
+    /// Sessions to daily rollups.
+    traffic = "45 */5 * * * *", as "section::traffic";
+    /// Small files of `events` to large, sorted ones.
+    compaction = "0 */10 * * * *", as "section::compaction";
+    /// Events older than the account keeps them are removed.
+    retention = "0 0 2 * * *", as "section::retention";
+    /// Files that no version of the last days names are deleted.
+    vacuum = "0 30 2 * * *", as "section::vacuum";
+    /// A second engine computes the derived tables anew and compares.
+    verify = "0 0 4 * * *", as "section::verify";
 }
 
 /// One job's schedule and limits.
@@ -36,36 +95,6 @@ pub struct JobConfig {
     pub max_retries: u32,
     /// Seconds by which a run may be put off, so that jobs of one schedule do not start together. Default 0.
     pub jitter_s: u64,
-}
-
-impl Default for JobsConfig {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            poll_interval_s: 1,
-            lease_ttl_s: 60,
-            sessions: JobConfig::every("0 */5 * * * *"),
-            visitors: JobConfig::every("30 */5 * * * *"),
-        }
-    }
-}
-
-impl JobsConfig {
-    /// The section of the job called `name`, if there is such a job.
-    pub fn job(&self, name: &str) -> Option<&JobConfig> {
-        match name {
-            "sessions" => Some(&self.sessions),
-            "visitors" => Some(&self.visitors),
-            _ => None,
-        }
-    }
-
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        within("jobs.poll_interval_s", self.poll_interval_s, 1..=3_600)?;
-        within("jobs.lease_ttl_s", self.lease_ttl_s, 5..=86_400)?;
-        self.sessions.validate("jobs.sessions")?;
-        self.visitors.validate("jobs.visitors")
-    }
 }
 
 impl JobConfig {
@@ -89,7 +118,7 @@ impl JobConfig {
     }
 }
 
-/// What a file says of a job. Each job has defaults of its own, which one `Default` for the type could not give.
+/// What a file says of a job.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PartialJob {
@@ -110,12 +139,4 @@ impl PartialJob {
             jitter_s: self.jitter_s.unwrap_or(base.jitter_s),
         }
     }
-}
-
-fn sessions_job<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobConfig, D::Error> {
-    Ok(PartialJob::deserialize(deserializer)?.over(JobsConfig::default().sessions))
-}
-
-fn visitors_job<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobConfig, D::Error> {
-    Ok(PartialJob::deserialize(deserializer)?.over(JobsConfig::default().visitors))
 }

@@ -1,5 +1,7 @@
 //! Accounts: the tenants, each with a slug for people and settings of its own.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr};
 use serde::{Deserialize, Serialize};
@@ -70,9 +72,45 @@ pub struct AccountSettings {
     /// The event types that count as conversions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversion_event_types: Option<Vec<String>>,
+    /// What conversions are worth, by event type; without a rule, the event's revenue.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub conversion_values: BTreeMap<String, ConversionValue>,
     /// Whether IP addresses are masked before they are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_ip: Option<bool>,
+    /// IANA name of the time zone of the account's days. Default `UTC`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// What a session is: `touchline` (default), `client`, `ga4`, `matomo` or `plausible`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_profile: Option<String>,
+    /// Splits of sessions besides the profile's: `campaign`, `referrer`, `midnight`, `max_24h`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub session_splits: Vec<String>,
+    /// The rules that name a session's channel: `touchline` (default) or `ga4`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel_rules: Option<String>,
+    /// Registrable domains whose referrals are internal, besides the page's own host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub own_domains: Vec<String>,
+    /// Days before a conversion in which a session counts as a touch, 1 to 365. Default 30.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribution_lookback_days: Option<u16>,
+    /// Days for which events are kept, at least 1; for ever without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
+}
+
+/// What a conversion is worth.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConversionValue {
+    /// The event's revenue.
+    Revenue,
+    /// An amount with at most 4 decimals, whatever the event says.
+    Fixed(String),
+    /// The number in this member of the event's properties; members of members are joined by dots.
+    Property(String),
 }
 
 impl AccountSettings {
@@ -273,6 +311,7 @@ mod tests {
             session_timeout_minutes: Some(45),
             conversion_event_types: Some(vec!["purchase".to_owned()]),
             mask_ip: Some(false),
+            ..AccountSettings::default()
         };
         control.set_account_settings(account.id, &settings).await.unwrap();
         let changed = control.set_account_status(account.id, AccountStatus::Suspended).await.unwrap();
