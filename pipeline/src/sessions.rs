@@ -19,6 +19,8 @@ mod finish;
 mod fragment;
 mod merge;
 mod provider;
+pub mod revisions;
+pub mod stored;
 
 use std::sync::Arc;
 
@@ -49,6 +51,18 @@ impl Default for SessionParams {
                 .map(str::to_owned)
                 .to_vec(),
         }
+    }
+}
+
+impl SessionParams {
+    /// Whether new events can be merged into stored sessions. Otherwise sessions are cut from events alone.
+    pub fn is_mergeable(&self) -> bool {
+        true
+    }
+
+    /// Equal for equal choices: a stored session is good as long as the choices behind it are the same.
+    pub fn fingerprint(&self) -> String {
+        format!("{DEFINITION} {self:?}")
     }
 }
 
