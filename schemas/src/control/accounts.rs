@@ -113,8 +113,15 @@ pub enum ConversionValue {
     Property(String),
 }
 
+/// The sets of rules that name a session's channel.
+pub const CHANNEL_RULES: [&str; 2] = ["touchline", "ga4"];
+
 impl AccountSettings {
     fn validate(&self) -> Result<(), ControlError> {
+        if let Some(given) = self.channel_rules.as_deref().filter(|given| !CHANNEL_RULES.contains(given)) {
+            let given = given.to_owned();
+            return Err(ControlError::UnknownChoice { field: "channel_rules", known: &CHANNEL_RULES, given });
+        }
         let limits = SessionsConfig::TIMEOUT_MINUTES;
         match self.session_timeout_minutes {
             Some(given) if !limits.contains(&given) => Err(ControlError::InvalidSetting {
@@ -336,5 +343,20 @@ mod tests {
             let changed = control.set_account_settings(account.id, &settings).await;
             assert!(matches!(changed, Err(ControlError::InvalidSetting { .. })), "{given}");
         }
+    }
+
+    #[tokio::test]
+    async fn channel_rules_that_do_not_exist_are_refused() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        let account = control.create_account("acme", "Acme", at(0)).await.unwrap();
+        let change = async |rules: &str| {
+            let settings = AccountSettings { channel_rules: Some(rules.to_owned()), ..Default::default() };
+            control.set_account_settings(account.id, &settings).await.map(|account| account.settings)
+        };
+        for known in CHANNEL_RULES {
+            assert_eq!(change(known).await.unwrap().channel_rules.as_deref(), Some(known));
+        }
+        let refused = change("ga5").await.unwrap_err().to_string();
+        assert_eq!(refused, "channel_rules must be one of touchline, ga4, not `ga5`");
     }
 }

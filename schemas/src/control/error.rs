@@ -76,6 +76,16 @@ pub enum ControlError {
         /// What was given.
         given: u16,
     },
+    /// A setting of an account names a thing that there is not.
+    #[error("{field} must be one of {}, not `{given}`", known.join(", "))]
+    UnknownChoice {
+        /// The setting.
+        field: &'static str,
+        /// What it may be.
+        known: &'static [&'static str],
+        /// What was given.
+        given: String,
+    },
     /// Another account has this slug.
     #[error("an account with the slug `{slug}` exists already")]
     SlugTaken {
@@ -126,6 +136,7 @@ impl ControlError {
             | Self::InvalidSlug { .. }
             | Self::InvalidName { .. }
             | Self::InvalidSetting { .. }
+            | Self::UnknownChoice { .. }
             | Self::SlugTaken { .. }
             | Self::UnknownAccount { .. }
             | Self::PublishableScopes { .. }
