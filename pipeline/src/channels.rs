@@ -80,7 +80,8 @@ impl RuleSet {
         self.0.channels.iter().map(String::as_str)
     }
 
-    /// The channel of sessions that nothing is known of.
+    /// The channel of sessions that nothing is known of. In every set it is `direct` but for the case, so that a query can
+    /// tell such sessions by `lower(channel)` without knowing the set.
     pub fn direct(self) -> &'static str {
         &self.0.direct
     }

@@ -47,6 +47,7 @@ fn the_embedded_rules_can_be_read() {
         assert_eq!(RuleSet::by_name(&read.name), Ok(rules));
         assert!(rules.channels().any(|channel| channel == rules.direct()));
         assert_eq!(rules.channel(&Signals::default()), rules.direct());
+        assert_eq!(rules.direct().to_ascii_lowercase(), "direct");
     }
     assert_eq!(RuleSet::touchline().definition(), "channels/touchline/2");
     assert_eq!(RuleSet::ga4().definition(), "channels/ga4/1");

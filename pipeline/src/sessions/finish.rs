@@ -94,3 +94,73 @@ fn channel(whole: &RecordBatch, rules: RuleSet) -> Result<ArrayRef, ArrowError> 
 fn at(values: &StringViewArray, row: usize) -> Option<&str> {
     values.is_valid(row).then(|| values.value(row))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, BooleanArray, StringViewArray, TimestampMicrosecondArray, new_null_array};
+    use datafusion::datasource::MemTable;
+    use datafusion::prelude::SessionContext;
+    use touchline_schemas::tables::{Table, events};
+
+    use super::*;
+    use crate::scan::scan_schema;
+    use crate::sessions::{SessionParams, sessions};
+
+    /// Channel and referring host of the session of one event, whose texts are given.
+    async fn session_of(texts: &[(TextField, &str)], params: &SessionParams) -> (String, Option<String>) {
+        let schema = scan_schema(Table::Events);
+        let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+            events::OCCURRED_AT | events::RECEIVED_AT => {
+                Arc::new(TimestampMicrosecondArray::from(vec![0]).with_timezone("UTC")) as ArrayRef
+            }
+            events::IS_BOT => Arc::new(BooleanArray::from(vec![false])),
+            name => match texts.iter().find(|(field, _)| field.column() == name) {
+                Some((_, text)) => Arc::new(StringViewArray::from(vec![*text])),
+                None => new_null_array(field.data_type(), 1),
+            },
+        });
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();
+        let events = MemTable::try_new(schema, vec![vec![batch]]).unwrap();
+        let context = SessionContext::new();
+        let found = sessions(&context, Arc::new(events), params.clone()).unwrap().collect().await.unwrap();
+        let text = |name: &str| {
+            let column = found[0].column_by_name(name).unwrap().as_string_view();
+            column.is_valid(0).then(|| column.value(0).to_owned())
+        };
+        (text(column::CHANNEL).unwrap(), text(TextField::ReferrerHost.column()))
+    }
+
+    #[tokio::test]
+    async fn an_account_chooses_its_rules_and_names_its_domains() {
+        let ours = SessionParams::default();
+        let ga4 = SessionParams {
+            channel_rules: RuleSet::ga4(),
+            own_domains: vec!["pay.example".to_owned()],
+            ..SessionParams::default()
+        };
+        let from = |referrer_host: &'static str| {
+            [
+                (TextField::EventId, "e"),
+                (TextField::EventType, "page_view"),
+                (TextField::VisitorId, "v"),
+                (TextField::Host, "www.shop.example.com"),
+                (TextField::ReferrerHost, referrer_host),
+            ]
+        };
+        let check = async |referrer_host: &'static str, params: &SessionParams, channel: &str, is_external: bool| {
+            let found = session_of(&from(referrer_host), params).await;
+            assert_eq!(found, (channel.to_owned(), is_external.then(|| referrer_host.to_owned())));
+        };
+        check("www.google.com", &ours, "organic_search", true).await;
+        check("www.google.com", &ga4, "Organic Search", true).await;
+        check("eu.pay.example", &ours, "referral", true).await;
+        check("eu.pay.example", &ga4, "Direct", false).await;
+        check("blog.example.com", &ours, "direct", false).await;
+        check("example.com.evil.example", &ours, "referral", true).await;
+
+        let mut tagged = from("www.google.com").to_vec();
+        tagged.extend([(TextField::UtmSource, "google"), (TextField::UtmMedium, "CPC"), (TextField::Gclid, "x")]);
+        assert_eq!(session_of(&tagged, &ours).await.0, "paid_search");
+        assert_eq!(session_of(&tagged, &ga4).await.0, "Paid Search");
+    }
+}

@@ -90,7 +90,7 @@ pub struct AccountSettings {
     /// The rules that name a session's channel: `touchline` (default) or `ga4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_rules: Option<String>,
-    /// Registrable domains whose referrals are internal, besides the page's own host.
+    /// Domains whose referrals are internal, with what lies below them, besides the page's own registrable domain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub own_domains: Vec<String>,
     /// Days before a conversion in which a session counts as a touch, 1 to 365. Default 30.
