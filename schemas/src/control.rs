@@ -25,7 +25,7 @@ use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
 use tokio::time::Instant;
 
 pub use account_settings::SETTINGS;
-pub use accounts::{Account, AccountSettings, AccountStatus, ConversionValue};
+pub use accounts::{Account, AccountSettings, AccountStatus, CHANNEL_RULES, ConversionValue};
 pub use error::ControlError;
 pub use ingest_ledger::{IngestCounts, IngestHour};
 pub use job_runs::{JobRun, NewRun, RunId, RunOutcome, RunStatus, Trigger};

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::ControlError;
-use super::accounts::{AccountSettings, ConversionValue};
+use super::accounts::{AccountSettings, CHANNEL_RULES, ConversionValue};
 use crate::config::SessionsConfig;
 
 /// The names of all settings, in the order in which they are shown.
@@ -26,7 +26,6 @@ pub const SETTINGS: [&str; 11] = [
 
 const PROFILES: [&str; 5] = ["touchline", "client", "ga4", "matomo", "plausible"];
 const SPLITS: [&str; 4] = ["campaign", "referrer", "midnight", "max_24h"];
-const CHANNEL_RULES: [&str; 2] = ["touchline", "ga4"];
 const LOOKBACK_DAYS: RangeInclusive<u16> = 1..=365;
 /// A hundred years: more is a slip of the hand.
 const RETENTION_DAYS: RangeInclusive<u32> = 1..=36_500;

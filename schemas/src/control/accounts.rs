@@ -89,7 +89,7 @@ pub struct AccountSettings {
     /// The rules that name a session's channel: `touchline` (default) or `ga4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_rules: Option<String>,
-    /// Registrable domains whose referrals are internal, besides the page's own host.
+    /// Domains whose referrals are internal, with what lies below them, besides the page's own registrable domain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub own_domains: Vec<String>,
     /// Days before a conversion in which a session counts as a touch, 1 to 365. Default 30.
@@ -111,6 +111,9 @@ pub enum ConversionValue {
     /// The number in this member of the event's properties; members of members are joined by dots.
     Property(String),
 }
+
+/// The sets of rules that name a session's channel.
+pub const CHANNEL_RULES: [&str; 2] = ["touchline", "ga4"];
 
 impl AccountSettings {
     fn to_json(&self) -> Result<serde_json::Value, ControlError> {
