@@ -1,6 +1,7 @@
 //! Scheduled work: which job runs when, in which process, and what came of it. No metric is defined here; a job is
 //! thin, and calls what defines it.
 
+pub mod attribution;
 mod derived;
 pub mod job;
 pub mod lease;
@@ -10,6 +11,7 @@ pub mod schedule;
 pub mod sessions;
 pub mod visitors;
 
+pub use attribution::AttributionJob;
 pub use job::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, Progress, RunRequest};
 pub use runner::{RunError, Runner, RunnerError};
 pub use schedule::{Schedule, ScheduleError};

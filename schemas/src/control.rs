@@ -22,7 +22,7 @@ use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _};
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
 use tokio::time::Instant;
 
-pub use accounts::{Account, AccountSettings, AccountStatus};
+pub use accounts::{Account, AccountSettings, AccountStatus, ConversionValue};
 pub use error::ControlError;
 pub use ingest_ledger::{IngestCounts, IngestHour};
 pub use job_runs::{JobRun, RunId, RunOutcome, RunStatus, Trigger};

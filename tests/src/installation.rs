@@ -7,7 +7,7 @@ use chrono::Duration;
 use tokio_util::sync::CancellationToken;
 use touchline_ingest::event_ids::EventIdIndex;
 use touchline_ingest::lake_writer::LakeWriter;
-use touchline_jobs::{Job, JobContext, JobReport, RunRequest, SessionsJob, VisitorsJob};
+use touchline_jobs::{AttributionJob, Job, JobContext, JobReport, RunRequest, SessionsJob, VisitorsJob};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::clock::SharedClock;
@@ -20,7 +20,8 @@ pub struct Installation {
     pub engine: QueryEngine,
     /// Writes events.
     pub writer: LakeWriter,
-    control: ControlDb,
+    /// Accounts and their settings.
+    pub control: ControlDb,
     clock: SharedClock,
 }
 
@@ -44,15 +45,20 @@ impl Installation {
             Arc::new(SessionsJob::new(self.engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(self.engine.clone())),
         ];
-        let context = JobContext {
-            clock: Arc::clone(&self.clock),
-            cancellation: CancellationToken::new(),
-            progress: Arc::default(),
-        };
         let mut reports = Vec::new();
         for job in jobs {
-            reports.push(job.run(RunRequest { full, ..RunRequest::default() }, &context).await?);
+            reports.push(job.run(RunRequest { full, ..RunRequest::default() }, &self.job_context()).await?);
         }
         Ok(reports)
+    }
+
+    /// Runs the job `attribution`.
+    pub async fn run_attribution(&self, request: RunRequest) -> anyhow::Result<JobReport> {
+        let job = AttributionJob::new(self.engine.clone(), self.control.clone());
+        Ok(job.run(request, &self.job_context()).await?)
+    }
+
+    fn job_context(&self) -> JobContext {
+        JobContext { clock: Arc::clone(&self.clock), cancellation: CancellationToken::new(), progress: Arc::default() }
     }
 }
