@@ -62,20 +62,6 @@ pub fn application(job: &str) -> String {
 impl Replacement {
     /// Commits on top of the version that was `read`, under the source's version as number: the same version of the
     /// source is never applied twice, and nothing that somebody else wrote meanwhile is taken for ours.
-    pub async fn commit(
-        self,
-        table: &LakeTable,
-        job: &str,
-        read: i64,
-        source_version: i64,
-        watermark: Option<DateTime<Utc>>,
-        now: DateTime<Utc>,
-    ) -> Result<i64, DerivedError> {
-        let info = CommitInfo { source_version: Some(source_version), watermark, ..CommitInfo::default() };
-        self.commit_with(table, job, read, info, now).await
-    }
-
-    /// Like [`Replacement::commit`], with all that the commit says of itself.
     pub async fn commit_with(
         self,
         table: &LakeTable,

@@ -3,6 +3,7 @@
 
 pub mod attribution;
 mod derived;
+pub mod identities;
 pub mod job;
 pub mod lease;
 pub mod ledger;
@@ -12,6 +13,7 @@ pub mod sessions;
 pub mod visitors;
 
 pub use attribution::AttributionJob;
+pub use identities::IdentitiesJob;
 pub use job::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, Progress, RunRequest};
 pub use runner::{RunError, Runner, RunnerError};
 pub use schedule::{Schedule, ScheduleError};

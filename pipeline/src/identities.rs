@@ -8,15 +8,19 @@
 //! edges are few and merging them is commutative: arrival order cannot matter.
 
 mod edges;
+mod lookup;
 mod people;
 
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::error::Result;
-use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::prelude::{DataFrame, SessionContext, col};
+use touchline_schemas::event::TextField;
+use touchline_schemas::tables::{sessions, visitors};
 
 pub use edges::{edges, merge_edges};
+pub use lookup::People;
 pub use people::{Identity, people};
 
 /// Names this definition in answers.
@@ -29,13 +33,15 @@ pub const VISITOR_PREFIX: &str = "v:";
 
 /// Adds `person_id` to sessions: the person of the session's user, else of its visitor at the time it began.
 ///
-/// `sessions` has `visitor_id`, `user_id` and `started_at`; `identities` has the columns of that table.
+/// `sessions` has `visitor_id`, `user_id` and `started_at`; `identities` has the columns of that table. Its rows are
+/// read at once: ids that stand for themselves are not among them.
 pub async fn with_person(
     context: &SessionContext,
     sessions: DataFrame,
     identities: Arc<dyn TableProvider>,
 ) -> Result<DataFrame> {
-    context.register_table("identities", identities)?;
-    context.register_table("unidentified", sessions.into_view())?;
-    context.sql(include_str!("identities/with_person.sql")).await
+    let rows = context.read_table(identities)?.collect().await?;
+    let person_of = Arc::new(People::new(Identity::read(&rows)?)).function();
+    let arguments = [TextField::VisitorId.column(), TextField::UserId.column(), sessions::STARTED_AT].map(col);
+    sessions.with_column(visitors::PERSON_ID, person_of.call(arguments.to_vec()))
 }

@@ -17,7 +17,7 @@
 mod exec;
 mod finish;
 mod fragment;
-mod merge;
+pub(crate) mod merge;
 mod provider;
 pub mod revisions;
 pub mod stored;

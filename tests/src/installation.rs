@@ -7,7 +7,7 @@ use chrono::Duration;
 use tokio_util::sync::CancellationToken;
 use touchline_ingest::event_ids::EventIdIndex;
 use touchline_ingest::lake_writer::LakeWriter;
-use touchline_jobs::{AttributionJob, Job, JobContext, JobReport, RunRequest, SessionsJob, VisitorsJob};
+use touchline_jobs::{AttributionJob, IdentitiesJob, Job, JobContext, JobReport, RunRequest, SessionsJob, VisitorsJob};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::clock::SharedClock;
@@ -38,16 +38,27 @@ impl Installation {
         Ok(Self { engine, writer, control, clock })
     }
 
-    /// Runs the jobs `sessions` and `visitors`, in this order.
-    pub async fn run_jobs(&self, full: bool) -> anyhow::Result<Vec<JobReport>> {
+    /// The jobs of derived tables, in the order in which they need each other.
+    pub fn jobs(&self) -> Vec<Arc<dyn Job>> {
         let timeout = Duration::minutes(30);
-        let jobs: [Arc<dyn Job>; 2] = [
+        vec![
+            Arc::new(IdentitiesJob::new(self.engine.clone())),
             Arc::new(SessionsJob::new(self.engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(self.engine.clone())),
-        ];
+            Arc::new(AttributionJob::new(self.engine.clone(), self.control.clone())),
+        ]
+    }
+
+    /// Runs one job.
+    pub async fn run_job(&self, job: &dyn Job, full: bool) -> anyhow::Result<JobReport> {
+        Ok(job.run(RunRequest { full, ..RunRequest::default() }, &self.job_context()).await?)
+    }
+
+    /// Runs all jobs of derived tables.
+    pub async fn run_jobs(&self, full: bool) -> anyhow::Result<Vec<JobReport>> {
         let mut reports = Vec::new();
-        for job in jobs {
-            reports.push(job.run(RunRequest { full, ..RunRequest::default() }, &self.job_context()).await?);
+        for job in self.jobs() {
+            reports.push(self.run_job(&*job, full).await?);
         }
         Ok(reports)
     }

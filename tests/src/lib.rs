@@ -2,5 +2,6 @@
 
 pub mod installation;
 pub mod logged;
+pub mod memory;
 pub mod rows;
 pub mod shop;

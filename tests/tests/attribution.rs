@@ -24,7 +24,9 @@ use touchline_tests::installation::Installation;
 use touchline_tests::rows::{only, rows};
 use uuid::Uuid;
 
-const TYPES: [&str; 5] = ["page_view", "page_view", "add_to_cart", "purchase", "signup"];
+const TYPES: [&str; 7] = ["page_view", "page_view", "add_to_cart", "purchase", "signup", "$alias", "$unmerge"];
+/// Those of the types that say nothing of who is who, besides carrying ids.
+const PLAIN_TYPES: usize = 5;
 const SOURCES: [Option<&str>; 4] = [None, None, Some("google"), Some("newsletter")];
 const HOUR_US: i64 = 3_600_000_000;
 const LOOKBACK_US: i64 = 30 * 24 * HOUR_US;
@@ -56,7 +58,7 @@ fn begin_us() -> i64 {
     "2026-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap().timestamp_micros()
 }
 
-fn sent_events() -> impl Strategy<Value = Vec<Sent>> {
+fn sent_events(types: usize) -> impl Strategy<Value = Vec<Sent>> {
     // Steps of 12 hours over 90 days: touches at exactly the look-back, and beyond it, are common.
     let event =
         (0..VISITORS, proptest::option::weighted(0.3, 0..2_u8), 0..180_i64, 0..TYPES.len(), 0..SOURCES.len(), 0..20_u8);
@@ -79,7 +81,7 @@ fn histories() -> impl Strategy<Value = Vec<Step>> {
     let identities = || proptest::collection::vec(proptest::option::of(0..2_u8), usize::from(VISITORS));
     let steps = (1..5_usize).prop_flat_map(move |steps| {
         let step = (identities(), proptest::bool::weighted(0.7));
-        (Just(steps), sent_events().prop_shuffle(), proptest::collection::vec(step, steps))
+        (Just(steps), sent_events(PLAIN_TYPES).prop_shuffle(), proptest::collection::vec(step, steps))
     });
     steps.prop_map(|(steps, events, known)| {
         let length = events.len().div_ceil(steps);
@@ -119,6 +121,9 @@ fn payload(tenant: Tenant, sent: &Sent) -> Vec<u8> {
         event.revenue_e4 = Some(i64::from(sent.id) * 10_007 - 100_000);
         event.set(TextField::Properties, r#"{"margin":0.1}"#);
     }
+    if TYPES[sent.event_type] == "$alias" {
+        event.set(TextField::Properties, format!(r#"{{"previous_id":"user-{}"}}"#, sent.source % 2));
+    }
     let mut events = EncodedEvents::default();
     events.push(IdHash::new(tenant, &id), &event);
     let head = RequestHead { tenant, received_at_us: sent.occurred_at_us, duplicates: 0, events: 1, rejected: 0 };
@@ -131,6 +136,13 @@ fn payload(tenant: Tenant, sent: &Sent) -> Vec<u8> {
 async fn installation(folder: &tempfile::TempDir) -> Installation {
     let clock = Arc::new(MockClock::at("2026-05-01T00:00:00Z".parse().unwrap()));
     Installation::open(folder.path(), clock, 2).await.unwrap()
+}
+
+/// Runs some jobs of which `attribution` reads the tables.
+async fn run_named(installation: &Installation, names: &[&str]) {
+    for job in installation.jobs().into_iter().filter(|job| names.contains(&job.name())) {
+        installation.run_job(&*job, false).await.unwrap();
+    }
 }
 
 async fn store(installation: &mut Installation, number: i64, events: &[Sent]) {
@@ -207,8 +219,7 @@ async fn tables_after(steps: &[Step]) -> [Vec<String>; 2] {
     let mut known: Identities = vec![None; usize::from(VISITORS)];
     for (number, step) in steps.iter().enumerate() {
         store(&mut installation, number as i64 + 1, &step.events).await;
-        installation.run_jobs(false).await.unwrap();
-        // New conversions without their sessions' changes, and then these: both are news.
+        run_named(&installation, &["sessions"]).await;
         identify(&installation, number, &known, &step.identities, step.says_changes).await;
         known = step.identities.clone();
         installation.run_attribution(RunRequest::default()).await.unwrap();
@@ -321,6 +332,32 @@ proptest! {
     }
 }
 
+/// Rows of both tables when all jobs run after each batch, who is who being found out from the events.
+async fn tables_of_all_jobs(batches: &[Vec<Sent>]) -> [Vec<String>; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let mut installation = installation(&folder).await;
+    for (number, batch) in batches.iter().enumerate() {
+        store(&mut installation, number as i64 + 1, batch).await;
+        installation.run_jobs(false).await.unwrap();
+    }
+    tables(&installation, tenant()).await
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10, max_shrink_iters: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn joining_and_parting_people_gives_what_all_events_at_once_give(
+        events in sent_events(TYPES.len()).prop_shuffle(), batches in 2..5_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let batches: Vec<Vec<Sent>> = events.chunks(events.len().div_ceil(batches)).map(<[Sent]>::to_vec).collect();
+        let arrived = runtime.block_on(tables_of_all_jobs(&batches));
+        let at_once = runtime.block_on(tables_of_all_jobs(&[events]));
+        prop_assert_eq!(arrived, at_once);
+    }
+}
+
 fn sent(id: u32, visitor: u8, hours: i64, event_type: &str, source: usize) -> Sent {
     Sent {
         id,
@@ -367,7 +404,7 @@ async fn reports_of_every_model_sum_to_all_conversions_and_their_value() {
     let folder = tempfile::tempdir().unwrap();
     let mut installation = installation(&folder).await;
     store(&mut installation, 1, &shop()).await;
-    installation.run_jobs(false).await.unwrap();
+    run_named(&installation, &["identities", "sessions"]).await;
     installation.run_attribution(RunRequest::default()).await.unwrap();
     // The purchase is worth 3 * 1.0007 - 10 = -6.9979; the signups have no value, and the last has no touch.
     for (model, expected) in [
@@ -410,12 +447,12 @@ async fn a_run_that_was_cut_off_between_the_tables_is_made_good() {
     let folder = tempfile::tempdir().unwrap();
     let mut installation = installation(&folder).await;
     store(&mut installation, 1, &shop()[..3]).await;
-    installation.run_jobs(false).await.unwrap();
+    run_named(&installation, &["identities", "sessions"]).await;
     installation.run_attribution(RunRequest::default()).await.unwrap();
     let attribution = installation.engine.lake().table(Table::Attribution).clone();
     let before = attribution.snapshot().await.unwrap();
     store(&mut installation, 2, &shop()[3..]).await;
-    installation.run_jobs(false).await.unwrap();
+    run_named(&installation, &["identities", "sessions"]).await;
     installation.run_attribution(RunRequest::default()).await.unwrap();
     let expected = tables(&installation, tenant()).await;
 
@@ -439,7 +476,7 @@ async fn settings_say_what_a_conversion_is_worth_and_which_sessions_count() {
     let account = installation.control.create_account("acme", "Acme", now).await.unwrap();
     let tenant = Tenant { account_id: account.id, environment: Environment::Live };
     store_of(&mut installation, tenant, 1, &shop()).await;
-    installation.run_jobs(false).await.unwrap();
+    run_named(&installation, &["identities", "sessions"]).await;
     installation.run_attribution(RunRequest::default()).await.unwrap();
 
     let check = async |settings: AccountSettings, expected: &[&str]| {
@@ -477,7 +514,7 @@ async fn days_that_are_asked_for_are_computed_anew_and_others_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut installation = installation(&folder).await;
     store(&mut installation, 1, &shop()).await;
-    installation.run_jobs(false).await.unwrap();
+    run_named(&installation, &["identities", "sessions"]).await;
     installation.run_attribution(RunRequest::default()).await.unwrap();
     let expected = tables(&installation, tenant()).await;
     let table = installation.engine.lake().table(Table::Touchpoints);
@@ -501,12 +538,12 @@ async fn news_that_touch_no_conversion_write_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut installation = installation(&folder).await;
     store(&mut installation, 1, &shop()).await;
-    installation.run_jobs(false).await.unwrap();
+    run_named(&installation, &["identities", "sessions"]).await;
     installation.run_attribution(RunRequest::default()).await.unwrap();
     let expected = tables(&installation, tenant()).await;
     // Somebody who never converted, and a visit after the conversion.
     store(&mut installation, 2, &[sent(6, 3, 24, "page_view", 0), sent(7, 1, 20 * 24, "page_view", 0)]).await;
-    installation.run_jobs(false).await.unwrap();
+    run_named(&installation, &["identities", "sessions"]).await;
     let report = installation.run_attribution(RunRequest::default()).await.unwrap();
     assert_eq!((report.unchanged, report.rows_written), (false, 0));
     assert_eq!(tables(&installation, tenant()).await, expected);

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, StringViewArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringViewArray};
+use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion::catalog::TableProvider;
+use arrow::error::ArrowError;
+use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::{DataFrame, SessionContext};
 use serde::Deserialize;
+use touchline_schemas::tables::Table;
+
+use crate::scan::scan_schema;
 
 /// The edges of `events` (the columns of `events`, one tenant), with the columns of `identity_edges`.
 pub async fn edges(context: &SessionContext, events: Arc<dyn TableProvider>) -> Result<DataFrame> {
@@ -17,9 +22,16 @@ pub async fn edges(context: &SessionContext, events: Arc<dyn TableProvider>) -> 
     context.sql(include_str!("edges.sql")).await
 }
 
-/// Edges of several origins as one: `edges` has the columns of `identity_edges`.
-pub async fn merge_edges(context: &SessionContext, edges: Arc<dyn TableProvider>) -> Result<DataFrame> {
-    context.register_table("edges", edges)?;
+/// Edges of several origins as one: `edges` have the columns of `identity_edges`, texts as views or not.
+pub async fn merge_edges(context: &SessionContext, edges: Vec<RecordBatch>) -> Result<DataFrame> {
+    let schema = scan_schema(Table::IdentityEdges);
+    let edges = edges.into_iter().map(|batch| {
+        let columns = batch.columns().iter().zip(schema.fields());
+        let columns = columns.map(|(values, field)| cast(values, field.data_type()));
+        RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<Vec<_>, _>>()?)
+    });
+    let edges = edges.collect::<Result<Vec<_>, ArrowError>>()?;
+    context.register_table("edges", Arc::new(MemTable::try_new(Arc::clone(&schema), vec![edges])?))?;
     context.sql(include_str!("merge_edges.sql")).await
 }
 
@@ -32,7 +44,7 @@ fn previous_id() -> ScalarUDF {
     }
     let read = |arguments: &[ColumnarValue]| {
         let texts = ColumnarValue::values_to_arrays(arguments)?;
-        let texts = arrow::compute::cast(&texts[0], &DataType::Utf8View)?;
+        let texts = cast(&texts[0], &DataType::Utf8View)?;
         let ids: StringViewArray = texts
             .as_string_view()
             .iter()

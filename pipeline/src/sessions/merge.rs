@@ -7,11 +7,12 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Int64Array, PrimitiveArray, RecordBatch, StringViewArray,
     TimestampMicrosecondArray, UInt32Array,
 };
-use arrow::compute::take;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::sessions as column;
+
+use crate::lean::take_lean;
 
 /// Which of the merged fragments gives some columns: the one whose `(at, event_id)` is the smallest or the largest.
 pub(super) struct Pick {
@@ -87,10 +88,10 @@ pub(super) fn merge(batch: &RecordBatch, timeout_us: i64) -> Result<RecordBatch,
     let mut picked: HashMap<&str, ArrayRef> = HashMap::new();
     for pick in &PICKS {
         if batch.column_by_name(pick.at).is_some() {
-            let winners = groups.winners(batch, pick)?;
+            let winners = groups.winners(batch, pick.at, pick.event_id, pick.latest)?;
             for name in [pick.at, pick.event_id].into_iter().chain(pick.columns()) {
                 if let Some(values) = batch.column_by_name(name) {
-                    picked.insert(name, compact(&take(values, &winners, None)?));
+                    picked.insert(name, take_lean(values, &winners)?);
                 }
             }
         }
@@ -105,18 +106,10 @@ pub(super) fn merge(batch: &RecordBatch, timeout_us: i64) -> Result<RecordBatch,
             return groups.sums(values);
         }
         // What identifies the visitor: the same in every fragment of a session.
-        Ok(compact(&take(values, &first, None)?))
+        take_lean(values, &first)
     });
     let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
     RecordBatch::try_new(schema, columns)
-}
-
-/// Text views that were taken out of larger arrays keep those alive; this copies what is left.
-fn compact(values: &ArrayRef) -> ArrayRef {
-    match values.as_string_view_opt() {
-        Some(views) => Arc::new(views.gc()),
-        None => Arc::clone(values),
-    }
 }
 
 fn times<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a TimestampMicrosecondArray, ArrowError> {
@@ -234,9 +227,9 @@ fn visitors(batch: &RecordBatch) -> Result<(Vec<u32>, usize), ArrowError> {
 }
 
 /// Rows, group by group: each group becomes one fragment.
-struct Groups {
-    rows: Vec<u32>,
-    ends: Vec<u32>,
+pub(crate) struct Groups {
+    pub(crate) rows: Vec<u32>,
+    pub(crate) ends: Vec<u32>,
 }
 
 impl Groups {
@@ -249,14 +242,20 @@ impl Groups {
         })
     }
 
-    fn first_rows(&self) -> UInt32Array {
+    pub(crate) fn first_rows(&self) -> UInt32Array {
         self.iter().map(|group| group[0]).collect::<Vec<_>>().into()
     }
 
-    /// The row of each group that gives a pick's columns; null when none does.
-    fn winners(&self, batch: &RecordBatch, pick: &Pick) -> Result<UInt32Array, ArrowError> {
-        let at = times(batch, pick.at)?;
-        let ids = texts(batch, pick.event_id)?;
+    /// The row of each group whose `(at, id)` is the smallest or the greatest; null when `at` is null in all.
+    pub(crate) fn winners(
+        &self,
+        batch: &RecordBatch,
+        at: &str,
+        id: &str,
+        latest: bool,
+    ) -> Result<UInt32Array, ArrowError> {
+        let at = times(batch, at)?;
+        let ids = texts(batch, id)?;
         let all_valid = at.null_count() == 0;
         let winners = self.iter().map(|group| {
             let mut best: Option<u32> = None;
@@ -268,7 +267,7 @@ impl Groups {
                 let wins = best.is_none_or(|best| {
                     let (time, best_time) = (at.value(place), at.value(best as usize));
                     let order = time.cmp(&best_time).then_with(|| ids.value(place).cmp(ids.value(best as usize)));
-                    if pick.latest { order.is_gt() } else { order.is_lt() }
+                    if latest { order.is_gt() } else { order.is_lt() }
                 });
                 if wins {
                     best = Some(row);
@@ -279,7 +278,7 @@ impl Groups {
         Ok(winners.collect())
     }
 
-    fn sums(&self, values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    pub(crate) fn sums(&self, values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         match values.data_type() {
             DataType::Int64 => {
                 let values: &Int64Array = values.as_primitive::<Int64Type>();

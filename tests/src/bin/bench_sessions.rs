@@ -18,6 +18,7 @@ use touchline_pipeline::sessions::{SessionParams, sessions};
 use touchline_schemas::tables::{Table, sessions as column};
 use touchline_schemas::{AccountId, Environment, SystemClock, Tenant};
 use touchline_tests::installation::Installation;
+use touchline_tests::memory::peak_memory_mb;
 use touchline_tests::shop::Shop;
 use uuid::Uuid;
 
@@ -119,12 +120,6 @@ async fn generate(data_dir: PathBuf, events: usize) -> anyhow::Result<()> {
         print(&format!("{} of {commits}: {} events", commit + 1, written.tally.stored));
     }
     Ok(())
-}
-
-fn peak_memory_mb() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? / 1024)
 }
 
 #[expect(clippy::print_stdout, reason = "the benchmark's answer")]
