@@ -59,6 +59,7 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(reports::sessions::get_sessions))
         .routes(routes!(reports::first_touch::get_first_touch))
         .routes(routes!(reports::traffic::get_traffic))
+        .routes(routes!(reports::attribution::get_attribution))
         .routes(routes!(reports::ingest::get_ingest))
         .routes(routes!(health::get_health))
         .routes(routes!(healthz::get_healthz))

@@ -2,7 +2,6 @@
 
 pub mod address;
 pub mod campaign;
-pub mod money;
 pub mod properties;
 pub mod timestamp;
 pub mod url;

@@ -2,6 +2,7 @@
 //! thin, and calls what defines it.
 
 pub mod alerts;
+pub mod attribution;
 mod derived;
 pub mod health;
 pub mod identities;
@@ -16,6 +17,7 @@ pub mod visitors;
 pub mod watcher;
 
 pub use alerts::webhook::{AlertsError, Webhook};
+pub use attribution::AttributionJob;
 pub use identities::IdentitiesJob;
 pub use job::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, Progress, RunRequest};
 pub use runner::{Ended, RunError, Runner, RunnerError};

@@ -3,6 +3,7 @@
 //! No HTTP and no clock: what depends on the time takes it as an argument. Every read names its tenant, and only that
 //! tenant's files are ever given to a plan.
 
+pub mod attribution;
 pub mod channels;
 pub mod engine;
 pub mod error;

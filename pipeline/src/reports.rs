@@ -1,5 +1,6 @@
 //! Reports: one file each. A report is a query over a derived table, its parameters, and what its answer came from.
 
+pub mod attribution;
 pub mod first_touch;
 pub mod sessions;
 pub mod traffic;

@@ -7,7 +7,7 @@ use chrono::Duration;
 use tokio_util::sync::CancellationToken;
 use touchline_ingest::event_ids::EventIdIndex;
 use touchline_ingest::lake_writer::LakeWriter;
-use touchline_jobs::{IdentitiesJob, Job, JobContext, JobReport, RunRequest, SessionsJob, VisitorsJob};
+use touchline_jobs::{AttributionJob, IdentitiesJob, Job, JobContext, JobReport, RunRequest, SessionsJob, VisitorsJob};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::clock::SharedClock;
@@ -20,7 +20,8 @@ pub struct Installation {
     pub engine: QueryEngine,
     /// Writes events.
     pub writer: LakeWriter,
-    control: ControlDb,
+    /// Accounts and their settings.
+    pub control: ControlDb,
     clock: SharedClock,
 }
 
@@ -44,17 +45,13 @@ impl Installation {
             Arc::new(IdentitiesJob::new(self.engine.clone())),
             Arc::new(SessionsJob::new(self.engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(self.engine.clone())),
+            Arc::new(AttributionJob::new(self.engine.clone(), self.control.clone())),
         ]
     }
 
     /// Runs one job.
     pub async fn run_job(&self, job: &dyn Job, full: bool) -> anyhow::Result<JobReport> {
-        let context = JobContext {
-            clock: Arc::clone(&self.clock),
-            cancellation: CancellationToken::new(),
-            progress: Arc::default(),
-        };
-        Ok(job.run(RunRequest { full, ..RunRequest::default() }, &context).await?)
+        Ok(job.run(RunRequest { full, ..RunRequest::default() }, &self.job_context()).await?)
     }
 
     /// Runs all jobs of derived tables.
@@ -64,5 +61,15 @@ impl Installation {
             reports.push(self.run_job(&*job, full).await?);
         }
         Ok(reports)
+    }
+
+    /// Runs the job `attribution`.
+    pub async fn run_attribution(&self, request: RunRequest) -> anyhow::Result<JobReport> {
+        let job = AttributionJob::new(self.engine.clone(), self.control.clone());
+        Ok(job.run(request, &self.job_context()).await?)
+    }
+
+    fn job_context(&self) -> JobContext {
+        JobContext { clock: Arc::clone(&self.clock), cancellation: CancellationToken::new(), progress: Arc::default() }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use touchline_pipeline::QueryEngine;
 use touchline_schemas::Tenant;
@@ -10,7 +11,13 @@ use touchline_schemas::tables::Table;
 /// All rows of one tenant, sorted; each is its cells as `column=value`.
 pub async fn rows(engine: &QueryEngine, table: Table, tenant: Tenant) -> anyhow::Result<Vec<String>> {
     let (scan, _) = engine.scan(table, tenant).await?;
-    let batches = engine.context().read_table(Arc::new(scan))?.collect().await?;
+    let mut rows = texts(&engine.context().read_table(Arc::new(scan))?.collect().await?)?;
+    rows.sort();
+    Ok(rows)
+}
+
+/// Rows as text, in their order; each is its cells as `column=value`.
+pub fn texts(batches: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
     let mut rows = Vec::new();
     for batch in batches {
         let options = FormatOptions::default().with_null("∅");
@@ -23,7 +30,6 @@ pub async fn rows(engine: &QueryEngine, table: Table, tenant: Tenant) -> anyhow:
             rows.push(cells.collect::<Vec<_>>().join(" "));
         }
     }
-    rows.sort();
     Ok(rows)
 }
 

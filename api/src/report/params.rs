@@ -12,6 +12,11 @@ use crate::format::{CsvOptions, Format};
 /// Days before `to` at which a report begins when the request does not say.
 const DEFAULT_RANGE_DAYS: u64 = 30;
 
+/// What `order=` may be.
+const MARKOV_ORDERS: std::ops::RangeInclusive<u8> = 1..=3;
+/// What `lookback_days=` may be.
+const LOOKBACK_DAYS: std::ops::RangeInclusive<u16> = 1..=365;
+
 /// A parameter that only some reports take; the common ones need no mention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parameter {
@@ -25,6 +30,14 @@ pub enum Parameter {
     Limit,
     /// `cursor=`: where the page begins.
     Cursor,
+    /// `model=`: how credit is given.
+    Model,
+    /// `order=`: how much a Markov model remembers.
+    Order,
+    /// `event_type=`: which conversions.
+    EventType,
+    /// `lookback_days=`: which touches count.
+    LookbackDays,
 }
 
 /// Parameters that every report takes.
@@ -99,6 +112,14 @@ pub struct ReportQuery {
     pub limit: Option<usize>,
     /// Where the page begins.
     pub after: Option<Cursor>,
+    /// How credit is given.
+    pub model: Option<String>,
+    /// How much a Markov model remembers.
+    pub order: Option<u8>,
+    /// Which conversions.
+    pub event_type: Option<String>,
+    /// Which touches count.
+    pub lookback_days: Option<u16>,
     /// The format by name.
     pub format: Option<Format>,
     /// The choices about CSV.
@@ -184,6 +205,22 @@ impl Reader<'_> {
                     parsed.after = after;
                 },
             ),
+            "model" if self.takes(Parameter::Model) => {
+                self.parsed.model = Some(value.to_owned());
+                true
+            }
+            "order" if self.takes(Parameter::Order) => {
+                let order = value.parse().ok().filter(|order| MARKOV_ORDERS.contains(order));
+                self.set(name, value, order, "1, 2 or 3", |parsed, order| parsed.order = order)
+            }
+            "event_type" if self.takes(Parameter::EventType) => {
+                self.parsed.event_type = Some(value.to_owned());
+                true
+            }
+            "lookback_days" if self.takes(Parameter::LookbackDays) => {
+                let days = value.parse().ok().filter(|days| LOOKBACK_DAYS.contains(days));
+                self.set(name, value, days, "a whole number from 1 to 365", |parsed, days| parsed.lookback_days = days)
+            }
             _ => self.take_filter(name, value),
         };
         if !is_read {
@@ -283,8 +320,17 @@ fn shortened(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Parameter; 5] =
-        [Parameter::By, Parameter::Bots, Parameter::Filter, Parameter::Limit, Parameter::Cursor];
+    const ALL: [Parameter; 9] = [
+        Parameter::By,
+        Parameter::Bots,
+        Parameter::Filter,
+        Parameter::Limit,
+        Parameter::Cursor,
+        Parameter::Model,
+        Parameter::Order,
+        Parameter::EventType,
+        Parameter::LookbackDays,
+    ];
 
     fn now() -> DateTime<Utc> {
         instant("2026-03-31T15:30:00Z").unwrap()
@@ -317,7 +363,7 @@ mod tests {
     fn every_parameter_arrives() {
         let cursor = Cursor { at: now(), id: "s1".to_owned() };
         let query = format!(
-            "by=utm_source&bots=only&filter%5Bchannel%5D=a%26b&filter[country]=DE&limit=5&cursor={}&format=csv&bom=1&raw=1",
+            "model=markov&order=2&event_type=sign%20up&lookback_days=7&by=utm_source&bots=only&filter%5Bchannel%5D=a%26b&filter[country]=DE&limit=5&cursor={}&format=csv&bom=1&raw=1",
             cursor.encode()
         );
         let parsed = parse(&query, &ALL).unwrap();
@@ -331,6 +377,10 @@ mod tests {
                 filters: vec![pair("channel", "a&b"), pair("country", "DE")],
                 limit: Some(5),
                 after: Some(cursor),
+                model: Some("markov".to_owned()),
+                order: Some(2),
+                event_type: Some("sign up".to_owned()),
+                lookback_days: Some(7),
                 format: Some(Format::Csv),
                 csv: CsvOptions { byte_order_mark: true, raw: true },
             }
@@ -356,6 +406,10 @@ mod tests {
             ("format=xml", &ALL[..], ("format", "invalid_value")),
             ("bots=maybe", &ALL[..], ("bots", "invalid_value")),
             ("bom=yes", &ALL[..], ("bom", "invalid_value")),
+            ("model=linear", &[][..], ("model", "unknown_parameter")),
+            ("order=4", &ALL[..], ("order", "invalid_value")),
+            ("lookback_days=0", &ALL[..], ("lookback_days", "invalid_value")),
+            ("lookback_days=366", &ALL[..], ("lookback_days", "invalid_value")),
         ] {
             assert_eq!(parse(query, taken), Err(vec![(expected.0.to_owned(), expected.1)]), "{query}");
         }

@@ -15,7 +15,7 @@ use crate::{AppState, VERSION};
 pub const STYLE_PATH: &str = "/home.css";
 
 /// Jobs whose tables the reports read, in the order in which data flows through them.
-const JOBS: [&str; 2] = ["sessions", "visitors"];
+const JOBS: [&str; 3] = ["sessions", "visitors", "attribution"];
 
 /// Addresses that the page leads to, and what is there.
 const LINKS: [(&str, &str); 6] = [

@@ -6,6 +6,7 @@ use axum::routing::{MethodRouter, get};
 use crate::AppState;
 use crate::format::Format;
 
+pub mod attribution;
 pub mod first_touch;
 pub mod ingest;
 pub mod sessions;
@@ -14,10 +15,11 @@ pub mod traffic;
 /// Every report once more for each format, under an address that a spreadsheet or a browser can keep:
 /// `…/sessions.csv`.
 pub fn with_suffixes() -> Router<AppState> {
-    let reports: [(&str, MethodRouter<AppState>); 4] = [
+    let reports: [(&str, MethodRouter<AppState>); 5] = [
         ("sessions", get(sessions::get_sessions)),
         ("first-touch", get(first_touch::get_first_touch)),
         ("traffic", get(traffic::get_traffic)),
+        ("attribution", get(attribution::get_attribution)),
         ("ingest", get(ingest::get_ingest)),
     ];
     let mut router = Router::new();

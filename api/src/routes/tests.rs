@@ -355,6 +355,12 @@ async fn grouped_reports_are_answered_and_say_what_they_can_group_by() {
         ("/api/v1/reports/first-touch?by=", 400, "utm_source"),
         ("/api/v1/reports/sessions?filter[password]=1", 400, "channel"),
         ("/api/v1/reports/first-touch?bots=only", 400, "bots"),
+        ("/api/v1/reports/attribution", 200, "attribution/1"),
+        ("/api/v1/reports/attribution?model=markov&order=2&by=utm_source&lookback_days=7", 200, "attribution/1"),
+        ("/api/v1/reports/attribution.csv?model=shapley", 200, "channel,conversions,value,touches"),
+        ("/api/v1/reports/attribution?model=fair", 400, "time_decay"),
+        ("/api/v1/reports/attribution?model=linear&order=2", 400, "markov"),
+        ("/api/v1/reports/attribution?by=password", 400, "utm_source"),
     ] {
         let answer = api.get(address, &key).await;
         assert_eq!(answer.status, status, "{address} {}", answer.body);
@@ -404,7 +410,7 @@ async fn every_route_is_described_with_its_answers() {
     let (_, description) = super::router(api.state.clone());
     let document = serde_json::to_value(&description).unwrap();
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 14);
+    assert_eq!(paths.len(), 15);
     for (path, item) in paths {
         for operation in item.as_object().unwrap().values() {
             assert!(operation["summary"].is_string(), "{path}");

@@ -8,8 +8,9 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use touchline_schemas::event::TextField;
+use touchline_schemas::money;
 
-use super::{campaign, money};
+use super::campaign;
 use crate::record::Event;
 
 /// The members of a JSON object: borrowed names and the text of their values.

@@ -14,6 +14,8 @@ pub const CONVERTED_AT: &str = "converted_at";
 pub const EVENT_TYPE: &str = "event_type";
 /// Who converted.
 pub const PERSON_ID: &str = "person_id";
+/// The ids that the conversion carried.
+pub const IDS: [&str; 2] = ["visitor_id", "user_id"];
 /// What the conversion is worth by the account's rule; null if it has no value.
 pub const VALUE: &str = "value";
 /// Currency of the value.
@@ -42,6 +44,8 @@ pub fn fields() -> Vec<Field> {
         instant(CONVERTED_AT),
         text(EVENT_TYPE),
         text(PERSON_ID),
+        text(IDS[0]),
+        text(IDS[1]),
         money(VALUE),
         text(CURRENCY),
         count(POSITION),

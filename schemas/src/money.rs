@@ -1,6 +1,6 @@
 //! Amounts of money, read from their digits without a detour over binary fractions.
 
-use touchline_schemas::tables::{MONEY_PRECISION, MONEY_SCALE};
+use crate::tables::{MONEY_PRECISION, MONEY_SCALE};
 
 /// Ten-thousandths of an amount written as a JSON number or as the text of one; `None` when it is no number or has
 /// more digits than the lake keeps. Digits beyond the fourth after the point are rounded half away from zero.
