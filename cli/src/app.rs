@@ -18,7 +18,7 @@ use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::log::LogOptions;
 use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
-use touchline_jobs::{Job, RunError, RunRequest, Runner, SessionsJob, VisitorsJob};
+use touchline_jobs::{Job, RunError, RunRequest, Runner, SessionsJob, TrafficJob, VisitorsJob};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::Tenant;
@@ -32,7 +32,7 @@ use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 
 /// All jobs, in the order in which they need each other.
-pub const JOB_NAMES: [&str; 2] = ["sessions", "visitors"];
+pub const JOB_NAMES: [&str; 3] = ["sessions", "visitors", "traffic"];
 
 /// An installation, opened. Opening it takes no lock, so it can be done beside a running server.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ impl App {
         let timeout = chrono::Duration::minutes(i64::from(self.config.sessions.timeout_minutes));
         let jobs: Vec<Arc<dyn Job>> = vec![
             Arc::new(SessionsJob::new(engine.clone(), self.control.clone(), timeout)),
-            Arc::new(VisitorsJob::new(engine)),
+            Arc::new(VisitorsJob::new(engine.clone())),
+            Arc::new(TrafficJob::new(engine, self.control.clone())),
         ];
         let holder = format!("process-{}-{}", std::process::id(), Uuid::now_v7().simple());
         Ok(Runner::new(self.control.clone(), self.clock.clone(), jobs, &self.config.jobs, holder)?)

@@ -8,10 +8,12 @@ pub mod ledger;
 pub mod runner;
 pub mod schedule;
 pub mod sessions;
+pub mod traffic;
 pub mod visitors;
 
 pub use job::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, Progress, RunRequest};
 pub use runner::{RunError, Runner, RunnerError};
 pub use schedule::{Schedule, ScheduleError};
 pub use sessions::SessionsJob;
+pub use traffic::TrafficJob;
 pub use visitors::VisitorsJob;

@@ -4,11 +4,19 @@
 //! tenant's files are ever given to a plan.
 
 pub mod channels;
+mod columns;
+pub mod days;
 pub mod engine;
 pub mod error;
+pub mod funnel;
+mod gather;
+mod intern;
+pub mod paths;
 pub mod reports;
+pub mod retention;
 pub mod scan;
 pub mod sessions;
+pub mod traffic;
 pub mod visitors;
 
 pub use engine::{QueryEngine, QueryOptions};

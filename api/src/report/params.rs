@@ -1,5 +1,7 @@
 //! The query string of a report: every parameter is known, or the request is refused.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use touchline_pipeline::reports::{Bots, TimeRange};
 use url::form_urlencoded;
@@ -25,6 +27,8 @@ pub enum Parameter {
     Limit,
     /// `cursor=`: where the page begins.
     Cursor,
+    /// A parameter of this name that the report reads itself.
+    Own(&'static str),
 }
 
 /// Parameters that every report takes.
@@ -99,6 +103,8 @@ pub struct ReportQuery {
     pub limit: Option<usize>,
     /// Where the page begins.
     pub after: Option<Cursor>,
+    /// What the report reads itself, by name.
+    pub own: BTreeMap<&'static str, String>,
     /// The format by name.
     pub format: Option<Format>,
     /// The choices about CSV.
@@ -106,6 +112,11 @@ pub struct ReportQuery {
 }
 
 impl ReportQuery {
+    /// A parameter that the report reads itself, if it is given.
+    pub fn own(&self, name: &str) -> Option<String> {
+        self.own.get(name).cloned()
+    }
+
     /// Reads `query`. Everything that is wrong with it is said at once.
     pub fn parse(query: &str, taken: &[Parameter], max_limit: usize, now: DateTime<Utc>) -> Result<Self, ApiError> {
         let mut reader = Reader { taken, max_limit, parsed: Self::default(), seen: Vec::new(), errors: Vec::new() };
@@ -184,7 +195,7 @@ impl Reader<'_> {
                     parsed.after = after;
                 },
             ),
-            _ => self.take_filter(name, value),
+            _ => self.take_own(name, value) || self.take_filter(name, value),
         };
         if !is_read {
             self.refuse(name, "unknown_parameter", format!("this report has no parameter `{}`", shortened(name)));
@@ -209,6 +220,14 @@ impl Reader<'_> {
             None => self.refuse(name, "invalid_value", format!("`{name}` must be {form}, not `{}`", shortened(value))),
         }
         true
+    }
+
+    fn take_own(&mut self, name: &str, value: &str) -> bool {
+        let own = self.taken.iter().find_map(|taken| match taken {
+            Parameter::Own(own) if *own == name => Some(*own),
+            _ => None,
+        });
+        own.map(|own| self.parsed.own.insert(own, value.to_owned())).is_some()
     }
 
     fn take_filter(&mut self, name: &str, value: &str) -> bool {
@@ -283,8 +302,14 @@ fn shortened(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Parameter; 5] =
-        [Parameter::By, Parameter::Bots, Parameter::Filter, Parameter::Limit, Parameter::Cursor];
+    const ALL: [Parameter; 6] = [
+        Parameter::By,
+        Parameter::Bots,
+        Parameter::Filter,
+        Parameter::Limit,
+        Parameter::Cursor,
+        Parameter::Own("depth"),
+    ];
 
     fn now() -> DateTime<Utc> {
         instant("2026-03-31T15:30:00Z").unwrap()
@@ -317,7 +342,7 @@ mod tests {
     fn every_parameter_arrives() {
         let cursor = Cursor { at: now(), id: "s1".to_owned() };
         let query = format!(
-            "by=utm_source&bots=only&filter%5Bchannel%5D=a%26b&filter[country]=DE&limit=5&cursor={}&format=csv&bom=1&raw=1",
+            "by=utm_source&bots=only&filter%5Bchannel%5D=a%26b&filter[country]=DE&limit=5&cursor={}&depth=3&format=csv&bom=1&raw=1",
             cursor.encode()
         );
         let parsed = parse(&query, &ALL).unwrap();
@@ -331,6 +356,7 @@ mod tests {
                 filters: vec![pair("channel", "a&b"), pair("country", "DE")],
                 limit: Some(5),
                 after: Some(cursor),
+                own: BTreeMap::from([("depth", "3".to_owned())]),
                 format: Some(Format::Csv),
                 csv: CsvOptions { byte_order_mark: true, raw: true },
             }
@@ -342,6 +368,7 @@ mod tests {
         for (query, taken, expected) in [
             ("form=2026-01-01", &ALL[..], ("form", "unknown_parameter")),
             ("by=channel", &[][..], ("by", "unknown_parameter")),
+            ("depth=3", &[][..], ("depth", "unknown_parameter")),
             ("filter[x]=1", &[][..], ("filter[x]", "unknown_parameter")),
             ("filter=1", &ALL[..], ("filter", "unknown_parameter")),
             ("from=yesterday", &ALL[..], ("from", "invalid_value")),
