@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use touchline_pipeline::QueryEngine;
 use touchline_schemas::Tenant;
@@ -10,7 +11,13 @@ use touchline_schemas::tables::Table;
 /// All rows of one tenant, sorted; each is its cells as `column=value`.
 pub async fn rows(engine: &QueryEngine, table: Table, tenant: Tenant) -> anyhow::Result<Vec<String>> {
     let (scan, _) = engine.scan(table, tenant).await?;
-    let batches = engine.context().read_table(Arc::new(scan))?.collect().await?;
+    let mut rows = texts(&engine.context().read_table(Arc::new(scan))?.collect().await?)?;
+    rows.sort();
+    Ok(rows)
+}
+
+/// The rows of batches, in their order; each is its cells as `column=value`.
+pub fn texts(batches: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
     let mut rows = Vec::new();
     for batch in batches {
         let options = FormatOptions::default().with_null("∅");
@@ -23,16 +30,18 @@ pub async fn rows(engine: &QueryEngine, table: Table, tenant: Tenant) -> anyhow:
             rows.push(cells.collect::<Vec<_>>().join(" "));
         }
     }
-    rows.sort();
     Ok(rows)
+}
+
+/// The value of a row's column, of a row that has it and no spaces in its values.
+pub fn value<'a>(row: &'a str, column: &str) -> &'a str {
+    let of_column = |cell: &'a str| cell.strip_prefix(column)?.strip_prefix('=');
+    row.split(' ').find_map(of_column).unwrap_or_default()
 }
 
 /// Some columns of rows from [`rows`], sorted anew.
 pub fn only(rows: &[String], columns: &[&str]) -> Vec<String> {
-    let cell = |row: &str, column: &str| {
-        let cell = row.split(' ').find(|cell| cell.strip_prefix(column).is_some_and(|rest| rest.starts_with('=')));
-        cell.unwrap_or_default().to_owned()
-    };
+    let cell = |row: &str, column: &str| format!("{column}={}", value(row, column));
     let cells = |row: &String| columns.iter().map(|column| cell(row, column)).collect::<Vec<_>>().join(" ");
     let mut rows: Vec<_> = rows.iter().map(cells).collect();
     rows.sort();
