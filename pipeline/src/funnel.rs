@@ -172,7 +172,7 @@ impl Collected {
     }
 
     fn push(&mut self, device: u32, at_us: i64, id: &str, steps: u32) {
-        self.moments.push(Moment { device, at_us, id: self.ids.push(id), steps });
+        self.moments.push(Moment { device, at_us, id: self.ids.push(id.as_bytes()), steps });
     }
 
     /// Bytes of memory that it takes.

@@ -98,18 +98,6 @@ impl Devices {
         }
     }
 
-    /// The number that a device of `other` has among these.
-    pub fn number_from(&mut self, other: &Self, number: u32) -> u32 {
-        let Some(place) = number.checked_sub(1) else { return Self::NOBODY };
-        let (kind, text) = other.0.get(place);
-        self.0.number(kind, text) + 1
-    }
-
-    /// How many numbers there are, nobody's included.
-    pub fn len(&self) -> usize {
-        self.0.len() + 1
-    }
-
     /// Bytes of memory that they take.
     pub fn size_bytes(&self) -> usize {
         self.0.size_bytes()
@@ -184,10 +172,16 @@ pub(crate) struct TextList {
 
 impl TextList {
     /// Puts a text at the end, and says at which place that is.
-    pub fn push(&mut self, text: &str) -> u32 {
-        self.bytes.extend_from_slice(text.as_bytes());
+    pub fn push(&mut self, text: &[u8]) -> u32 {
+        self.bytes.extend_from_slice(text);
         self.ends.push(self.bytes.len());
         self.ends.len() as u32 - 1
+    }
+
+    /// Likewise, with a kind before the text.
+    pub fn push_of(&mut self, kind: u8, text: &[u8]) -> u32 {
+        self.bytes.push(kind);
+        self.push(text)
     }
 
     /// The bytes of the text at a place.
@@ -225,10 +219,6 @@ mod tests {
         let mut devices = Devices::default();
         let numbers: Vec<_> = (0..5).map(|row| devices.number(&visitors, &users, row)).collect();
         assert_eq!(numbers, [1, 2, Devices::NOBODY, 1, 3]);
-        let mut others = Devices::default();
-        assert_eq!(others.number_from(&devices, 2), 1);
-        assert_eq!(others.number_from(&devices, Devices::NOBODY), Devices::NOBODY);
-        assert_eq!(others.number(&visitors, &users, 1), 1);
     }
 
     #[test]

@@ -115,12 +115,12 @@ impl Visits {
     }
 
     fn push_session(&mut self, device: u32, started_us: i64, ended_us: i64, first_id: &str) {
-        self.sessions.push(Session { device, started_us, ended_us, first_id: self.ids.push(first_id) });
+        self.sessions.push(Session { device, started_us, ended_us, first_id: self.ids.push(first_id.as_bytes()) });
     }
 
     fn push_view(&mut self, device: u32, at_us: i64, id: &str, path: &str) {
         let page = self.pages.number(Some(path));
-        self.views.push(View { device, at_us, id: self.ids.push(id), page });
+        self.views.push(View { device, at_us, id: self.ids.push(id.as_bytes()), page });
     }
 
     /// Bytes of memory that it takes.

@@ -8,13 +8,14 @@
 //!
 //! # How it is counted
 //!
-//! One pass over the rows counts for all calendars and dimensions at once. Texts become small numbers as they are read,
-//! sums go to flat lists of groups, and what remains of a row is its device, days and values. Put in the order of day
-//! and device, these say how many visitors a group has: it saw a visitor before exactly if the last one that it saw is
-//! the same. There is a reader for each partition of the scan; a day that two of them saw is brought together in one
+//! One pass over the rows counts for all calendars and dimensions at once. Values become small numbers as they are
+//! read, sums go to flat lists of groups, and what remains of a row is its device, days and values. Put in the order of
+//! day and device, these say how many visitors a group has: it saw a visitor before exactly if the last one that it saw
+//! is the same. There is a reader for each partition of the scan; a day that two of them saw is brought together in one
 //! of them before visitors are counted, so each visitor counts once, wherever the rows lay.
 
 mod count;
+mod devices;
 mod output;
 mod read;
 mod tally;

@@ -209,8 +209,16 @@ fn money(amount_e4: Option<i64>) -> String {
     amount_e4.map_or(NULL.to_owned(), |amount| format!("{}.{:04}", amount / 10_000, amount % 10_000))
 }
 
-/// A session as text, with its device; none for bots'.
-fn human(session: &str) -> Option<(String, DateTime<Utc>, [i64; 6], Option<i64>)> {
+/// What a person's session says.
+struct Human {
+    device: String,
+    started_at: DateTime<Utc>,
+    amounts: [i64; 6],
+    revenue_e4: Option<i64>,
+}
+
+/// Reads a session; none for bots'.
+fn human(session: &str) -> Option<Human> {
     let device = match (value(session, "visitor_id"), value(session, "user_id")) {
         (NULL, user) => format!("u-{user}"),
         (visitor, _) => format!("v-{visitor}"),
@@ -225,7 +233,7 @@ fn human(session: &str) -> Option<(String, DateTime<Utc>, [i64; 6], Option<i64>)
     let revenue = Some(value(session, "revenue")).filter(|text| *text != NULL);
     let revenue_e4 = revenue.map(|text| text.replace('.', "").parse().unwrap());
     let started_at = value(session, "started_at").parse().unwrap();
-    (value(session, "is_bot") == "false").then_some((device, started_at, amounts, revenue_e4))
+    (value(session, "is_bot") == "false").then_some(Human { device, started_at, amounts, revenue_e4 })
 }
 
 /// The rollups by their definition, from sessions as text and events as sent.
@@ -252,7 +260,7 @@ fn by_definition(sessions: &[String], events: &[Sent], zone: Tz) -> Vec<String> 
             begin.to_utc().to_rfc3339_opts(SecondsFormat::Secs, true)
         };
         for session in sessions {
-            let Some((device, started_at, amounts, revenue_e4)) = human(session) else { continue };
+            let Some(Human { device, started_at, amounts, revenue_e4 }) = human(session) else { continue };
             let values = dimensions.map(|(dimension, column)| (dimension, value(session, column)));
             for (dimension, value) in values.into_iter().chain([("total", NULL)]) {
                 let group = (day_at(started_at), calendar, dimension, value.to_owned());
@@ -311,7 +319,7 @@ async fn tables_after(batches: &[Vec<Sent>], zones: &[usize]) -> anyhow::Result<
 fn report_by_definition(sessions: &[String], column: &str, range: (DateTime<Utc>, DateTime<Utc>)) -> Vec<String> {
     let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
     for session in sessions {
-        let Some((device, started_at, amounts, revenue_e4)) = human(session) else { continue };
+        let Some(Human { device, started_at, amounts, revenue_e4 }) = human(session) else { continue };
         if range.0 <= started_at && started_at < range.1 {
             counted.entry(value(session, column).to_owned()).or_default().add(&device, amounts, revenue_e4);
         }

@@ -11,7 +11,7 @@ use touchline_schemas::event::TextField;
 use touchline_schemas::tables::{Table, sessions as column};
 
 use super::{Answer, Bots, TimeRange, computed, only, rows_in};
-use crate::days::{Days, Interval, time_zone};
+use crate::days::{DayNumber, Days, Interval, time_zone};
 use crate::gather::{blocking, gather};
 use crate::retention::{Activity, Cohort, DEFINITION};
 use crate::{PipelineError, QueryEngine};
@@ -48,22 +48,34 @@ pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Res
     Ok(computed(counted.await??, meta))
 }
 
+/// A cohort in one of its periods.
+struct Cell {
+    begins_on: DayNumber,
+    period: i64,
+    cohort_visitors: u64,
+    visitors: u64,
+}
+
 fn rows(cohorts: &[Cohort]) -> Result<RecordBatch, DataFusionError> {
-    let cells = || cohorts.iter().flat_map(|cohort| cohort.active.iter().enumerate().map(move |cell| (cohort, cell)));
-    let size = |cohort: &Cohort| cohort.active.first().copied().unwrap_or(0);
-    let counts = |of: &dyn Fn((&Cohort, (usize, &u64))) -> i64| -> ArrayRef {
-        Arc::new(Int64Array::from_iter_values(cells().map(of)))
-    };
-    let rates = cells().map(|(cohort, (_, active))| *active as f64 / size(cohort) as f64);
+    let cells = cohorts.iter().flat_map(|Cohort { begins_on, active }| {
+        let cohort_visitors = active.first().copied().unwrap_or(0);
+        let periods = active.iter().zip(0..);
+        periods.map(move |(visitors, period)| Cell {
+            begins_on: *begins_on,
+            period,
+            cohort_visitors,
+            visitors: *visitors,
+        })
+    });
+    let cells: Vec<Cell> = cells.collect();
+    let counts = |of: fn(&Cell) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(cells.iter().map(of))) };
+    let cohorts = Date32Array::from_iter_values(cells.iter().map(|cell| cell.begins_on));
+    let rates = cells.iter().map(|cell| cell.visitors as f64 / cell.cohort_visitors as f64);
     Ok(RecordBatch::try_from_iter_with_nullable([
-        (
-            "cohort",
-            Arc::new(Date32Array::from_iter_values(cells().map(|(cohort, _)| cohort.begins_on))) as ArrayRef,
-            false,
-        ),
-        ("period", counts(&|(_, (period, _))| period as i64), false),
-        ("cohort_visitors", counts(&|(cohort, _)| size(cohort) as i64), false),
-        ("visitors", counts(&|(_, (_, active))| *active as i64), false),
+        ("cohort", Arc::new(cohorts) as ArrayRef, false),
+        ("period", counts(|cell| cell.period), false),
+        ("cohort_visitors", counts(|cell| cell.cohort_visitors as i64), false),
+        ("visitors", counts(|cell| cell.visitors as i64), false),
         ("rate", Arc::new(Float64Array::from_iter_values(rates)), false),
     ])?)
 }

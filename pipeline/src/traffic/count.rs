@@ -1,6 +1,7 @@
 //! From tallies to distinct visitors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::tally::{NO_DAY, NOT_COUNTED, Tally};
 use crate::days::DayNumber;
@@ -22,12 +23,13 @@ pub(super) fn bring_together(tallies: &mut [Tally]) {
 
 /// Moves what `from` has of some days of each calendar.
 fn move_days(from: &mut Tally, to: &mut Tally, moved: &[BTreeSet<DayNumber>]) {
-    let mut numbers = Renumbered::new(from);
+    // Which of our values their values are; not known until it is asked for.
+    let mut renumbered: Vec<Vec<u32>> = from.values.iter().map(|values| vec![NOT_COUNTED; values.len()]).collect();
     for ((ours, theirs), moved) in to.groups.iter_mut().zip(&mut from.groups).zip(moved) {
         for (dimension, (ours, theirs)) in ours.iter_mut().zip(theirs).enumerate() {
             let known = &mut to.values[dimension];
             ours.take_days(theirs, moved, |value| {
-                let place = &mut numbers.values[dimension][value as usize];
+                let place = &mut renumbered[dimension][value as usize];
                 if *place == NOT_COUNTED {
                     *place = known.number(from.values[dimension].get(value));
                 }
@@ -36,31 +38,20 @@ fn move_days(from: &mut Tally, to: &mut Tally, moved: &[BTreeSet<DayNumber>]) {
         }
     }
     let mut days = Vec::new();
-    for row in 0..from.rows.devices.len() {
+    for row in 0..from.devices.len() {
         days.clear();
-        days.extend(
-            from.rows
-                .days
-                .iter()
-                .zip(moved)
-                .map(|(of_rows, moved)| Some(of_rows[row]).filter(|day| moved.contains(day))),
-        );
+        let of_row = from.rows.days.iter().zip(moved);
+        days.extend(of_row.map(|(days, moved)| Some(days[row]).filter(|day| moved.contains(day))));
         if days.iter().all(Option::is_none) {
             continue;
         }
-        let device = from.rows.devices[row];
-        let place = &mut numbers.devices[device as usize];
-        if *place == NOT_COUNTED {
-            *place = to.devices.number_from(&from.devices, device);
-        }
-        to.rows.devices.push(*place);
-        for (dimension, values) in from.rows.values.iter().enumerate() {
-            // Every value of a moved row was in a moved group, so its number is known.
-            let value = match values[row] {
+        to.devices.push_from(&from.devices, row);
+        for ((ours, theirs), renumbered) in to.rows.values.iter_mut().zip(&from.rows.values).zip(&renumbered) {
+            // Every value of a moved row was in a moved group, so it is known.
+            ours.push(match theirs[row] {
                 NOT_COUNTED => NOT_COUNTED,
-                value => numbers.values[dimension][value as usize],
-            };
-            to.rows.values[dimension].push(value);
+                value => renumbered[value as usize],
+            });
         }
         for (calendar, day) in days.iter().enumerate() {
             to.rows.days[calendar].push(day.unwrap_or(NO_DAY));
@@ -74,101 +65,41 @@ fn move_days(from: &mut Tally, to: &mut Tally, moved: &[BTreeSet<DayNumber>]) {
     }
 }
 
-/// Which numbers of one tally the numbers of another have become; [`NOT_COUNTED`] if nobody asked yet.
-struct Renumbered {
-    devices: Vec<u32>,
-    values: Vec<Vec<u32>>,
-}
-
-impl Renumbered {
-    fn new(from: &Tally) -> Self {
-        Self {
-            devices: vec![NOT_COUNTED; from.devices.len()],
-            values: from.values.iter().map(|values| vec![NOT_COUNTED; values.len()]).collect(),
-        }
-    }
-}
-
 /// Counts the distinct devices of every group.
 pub(super) fn count_visitors(tally: &mut Tally) {
-    let Tally { devices, groups, rows, days, .. } = tally;
-    for (calendar, groups) in groups.iter_mut().enumerate() {
-        let order = Order::new(&rows.devices, devices.len(), &rows.days[calendar], &days[calendar]);
-        let devices: Vec<u32> = order.rows.iter().map(|row| rows.devices[*row as usize]).collect();
-        for (groups, values) in groups.iter_mut().zip(&rows.values) {
-            for (day, range) in &order.days {
-                let of_day = range.clone().map(|place| (devices[place], values[order.rows[place] as usize]));
-                groups.count_visitors(*day, of_day);
+    let Tally { devices, groups, rows, .. } = tally;
+    for (groups, days) in groups.iter_mut().zip(&rows.days) {
+        for (day, of_day) in rows_by_day(days) {
+            let sorted = devices.sort(of_day.into_iter().flatten());
+            for (groups, values) in groups.iter_mut().zip(&rows.values) {
+                let of_rows = sorted.rows.iter().zip(&sorted.numbers);
+                groups.count_visitors(day, of_rows.map(|(row, device)| (*device, values[*row as usize])));
             }
         }
     }
 }
 
-/// Rows in the order of day and device.
-struct Order {
-    rows: Vec<u32>,
-    /// Where each day's rows stand.
-    days: Vec<(DayNumber, std::ops::Range<usize>)>,
-}
-
-impl Order {
-    /// Two counting sorts: by device, then, which keeps the order of devices, by day.
-    fn new(devices: &[u32], device_count: usize, of_rows: &[DayNumber], days: &BTreeSet<DayNumber>) -> Self {
-        let all = 0..devices.len() as u32;
-        let counted = all.filter(|row| of_rows[*row as usize] != NO_DAY);
-        let by_device = counting_sort(counted, device_count, |row| devices[row as usize] as usize).0;
-        let days: Vec<DayNumber> = days.iter().copied().collect();
-        if let [day] = days[..] {
-            let range = 0..by_device.len();
-            return Self { rows: by_device, days: vec![(day, range)] };
+/// Where the rows of each day stand.
+fn rows_by_day(days: &[DayNumber]) -> BTreeMap<DayNumber, Vec<Range<u32>>> {
+    let mut by_day: BTreeMap<DayNumber, Vec<Range<u32>>> = BTreeMap::new();
+    let mut from = 0;
+    for run in days.chunk_by(|a, b| a == b) {
+        let to = from + run.len() as u32;
+        if run[0] != NO_DAY {
+            by_day.entry(run[0]).or_default().push(from..to);
         }
-        let place_of_day = |day: DayNumber| days.partition_point(|known| *known < day);
-        let (rows, ends) =
-            counting_sort(by_device.iter().copied(), days.len(), |row| place_of_day(of_rows[row as usize]));
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let ranges = starts.zip(&ends).map(|(start, end)| start..*end);
-        let days = days.iter().copied().zip(ranges).collect();
-        Self { rows, days }
+        from = to;
     }
-}
-
-/// Rows in the order of their keys, which lie below `key_count`, and where each key's rows end. Rows of one key stay
-/// in their order.
-fn counting_sort(
-    rows: impl Iterator<Item = u32> + Clone,
-    key_count: usize,
-    key_of: impl Fn(u32) -> usize,
-) -> (Vec<u32>, Vec<usize>) {
-    let mut next = vec![0_usize; key_count];
-    let mut count = 0;
-    for row in rows.clone() {
-        next[key_of(row)] += 1;
-        count += 1;
-    }
-    let mut sum = 0;
-    for place in &mut next {
-        let start = sum;
-        sum += *place;
-        *place = start;
-    }
-    let mut sorted = vec![0_u32; count];
-    for row in rows {
-        let place = &mut next[key_of(row)];
-        sorted[*place] = row;
-        *place += 1;
-    }
-    // Each key's next place is now where its rows end.
-    (sorted, next)
+    by_day
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use arrow::array::StringViewArray;
+    use hashbrown::DefaultHashBuilder;
     use proptest::prelude::*;
 
-    use super::super::tally::Rows;
+    use super::super::tally::{Batch, Rows};
     use super::*;
 
     /// Device, day in the first calendar, day in the second, value.
@@ -178,21 +109,22 @@ mod tests {
         (0..6_u8, 0..4_i32, 0..4_i32, proptest::option::of(0..3_u8))
     }
 
-    fn tally(rows: &[Row]) -> Tally {
-        let mut tally = Tally::new(2, 2);
+    fn tally(rows: &[Row], hasher: &DefaultHashBuilder) -> Tally {
+        // Small enough that some rows are compacted.
+        let mut tally = Tally::compacting(2, 2, 7);
         for batch in rows.chunks(5) {
-            let mut read = Rows { days: vec![Vec::new(); 2], values: vec![Vec::new(); 2], ..Rows::default() };
+            let mut read = Batch { rows: Rows::new(2, 2), amounts: Vec::new() };
             for (device, first, second, value) in batch {
                 let name = format!("device-{device}");
                 let (visitors, users) = (StringViewArray::from(vec![name.as_str()]), StringViewArray::new_null(1));
-                read.devices.push(tally.devices.number(&visitors, &users, 0));
+                assert!(tally.devices.push(hasher, [&visitors, &users], 0, false));
                 // Day 3 is not wanted in the second calendar.
-                read.days[0].push(*first);
-                read.days[1].push(if *second == 3 { NO_DAY } else { *second });
+                read.rows.days[0].push(*first);
+                read.rows.days[1].push(if *second == 3 { NO_DAY } else { *second });
                 let text = value.map(|value| format!("value-{value}"));
-                read.values[0].push(tally.values[0].number(text.as_deref()));
+                read.rows.values[0].push(tally.values[0].number(text.as_deref()));
                 // The second dimension leaves out what has no value.
-                read.values[1].push(match &text {
+                read.rows.values[1].push(match &text {
                     Some(text) => tally.values[1].number(Some(text)),
                     None => NOT_COUNTED,
                 });
@@ -249,8 +181,8 @@ mod tests {
         fn visitors_are_distinct_however_rows_are_shared_out(
             parts in proptest::collection::vec(proptest::collection::vec(row(), 0..30), 1..4),
         ) {
-            let all = parts.concat();
-            prop_assert_eq!(counted(parts.iter().map(|part| tally(part)).collect()), by_definition(&all));
+            let (all, hasher) = (parts.concat(), DefaultHashBuilder::default());
+            prop_assert_eq!(counted(parts.iter().map(|part| tally(part, &hasher)).collect()), by_definition(&all));
         }
     }
 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
 use datafusion::common::exec_datafusion_err;
+use hashbrown::DefaultHashBuilder;
 use touchline_schemas::event::{PAGE_VIEW, SOURCE_CONVERSION, TextField};
 use touchline_schemas::tables::{Table, events, sessions as column};
 
-use super::tally::{Amounts, NO_DAY, NOT_COUNTED, Rows, Tally};
+use super::tally::{Amounts, Batch, NO_DAY, NOT_COUNTED, Rows, Tally};
 use super::{Calendar, Dimension, Question};
 use crate::PipelineError;
 use crate::columns::{amounts, counts, flags, texts, times};
 use crate::days::{DayNumber, Days, number_of};
-use crate::intern::{Devices, Values};
+use crate::intern::Values;
 use crate::reports::Bots;
 use crate::scan::scan_schema;
 
@@ -27,41 +28,71 @@ const SESSION_MEASURES: [&str; 6] = [
     column::CONVERSION_COUNT,
 ];
 
+/// The days of a calendar, as far as they are wanted.
+#[derive(Debug, Clone)]
+struct WantedDays {
+    /// None for the calendar without days.
+    days: Option<Days>,
+    /// All of them without it.
+    wanted: Option<Arc<HashSet<DayNumber>>>,
+    /// The day that was asked for last, and whether it is wanted.
+    known: Option<(DayNumber, bool)>,
+}
+
+impl WantedDays {
+    /// The day of an instant; [`NO_DAY`] if it is not wanted.
+    #[inline]
+    fn day_of(&mut self, at_us: i64) -> DayNumber {
+        let day = self.days.as_mut().map_or(0, |days| days.day_of(at_us));
+        let Some(wanted) = &self.wanted else { return day };
+        let is_wanted = match self.known {
+            Some((known, is_wanted)) if known == day => is_wanted,
+            _ => wanted.contains(&day),
+        };
+        self.known = Some((day, is_wanted));
+        if is_wanted { day } else { NO_DAY }
+    }
+}
+
 /// Reads batches of one table for one question. Each thread has its own.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
     table: Table,
     projection: Arc<Vec<usize>>,
-    /// None for the calendar without days.
-    calendars: Vec<Option<Days>>,
+    calendars: Vec<WantedDays>,
     dimensions: Vec<Dimension>,
     amounts: bool,
-    wanted_days: Option<Arc<HashSet<DayNumber>>>,
     from_us: i64,
     /// Excluded.
     to_us: i64,
     bots: Bots,
     conversion_event_types: Arc<[String]>,
+    /// The same in all readers of a question, so that their rows can be put together.
+    hasher: DefaultHashBuilder,
 }
 
 impl Reader {
     pub fn new(question: &Question) -> Result<Self, PipelineError> {
-        let calendars = question.calendars.iter().map(|calendar| match calendar {
-            Calendar::Whole => None,
-            Calendar::Days(zone) => Some(Days::new(*zone)),
+        let wanted = question.days.as_ref().map(|days| Arc::new(days.iter().copied().map(number_of).collect()));
+        let calendars = question.calendars.iter().map(|calendar| WantedDays {
+            days: match calendar {
+                Calendar::Whole => None,
+                Calendar::Days(zone) => Some(Days::new(*zone)),
+            },
+            wanted: wanted.clone(),
+            known: None,
         });
-        let days = question.days.as_ref();
         Ok(Self {
             table: question.table,
             projection: Arc::new(projection(question)?),
             calendars: calendars.collect(),
             dimensions: question.dimensions.clone(),
             amounts: question.amounts,
-            wanted_days: days.map(|days| Arc::new(days.iter().map(|day| number_of(*day)).collect())),
             from_us: question.range.from.map_or(i64::MIN, |from| from.timestamp_micros()),
             to_us: question.range.to.map_or(i64::MAX, |to| to.timestamp_micros()),
             bots: question.bots,
             conversion_event_types: question.conversion_event_types.clone().into(),
+            hasher: DefaultHashBuilder::default(),
         })
     }
 
@@ -80,7 +111,7 @@ impl Reader {
 
     /// Counts a batch.
     pub fn read(&mut self, batch: &RecordBatch, tally: &mut Tally) -> Result<(), PipelineError> {
-        let (kept, mut rows) = self.keep(batch, tally)?;
+        let (kept, days) = self.keep(batch, tally)?;
         let views = match self.table {
             Table::Events => {
                 let types = texts(batch, TextField::EventType.column())?;
@@ -89,41 +120,41 @@ impl Reader {
             }
             _ => Vec::new(),
         };
-        for (place, dimension) in self.dimensions.iter().enumerate() {
-            let values = &mut tally.values[place];
-            rows.values.push(match (dimension, dimension.column()) {
-                (_, None) => vec![Values::NULL; kept.len()],
-                (Dimension::Page, Some(name)) => {
-                    let numbers = values.numbers(texts(batch, name)?, &kept);
-                    numbers
-                        .into_iter()
-                        .zip(&views)
-                        .map(|(value, view)| if *view { value } else { NOT_COUNTED })
-                        .collect()
-                }
-                (_, Some(name)) => values.numbers(texts(batch, name)?, &kept),
-            });
-        }
-        if self.amounts {
-            rows.amounts = match self.table {
-                Table::Events => self.event_amounts(batch, &kept, &views)?,
-                _ => session_amounts(batch, &kept)?,
+        let mut values = Vec::with_capacity(self.dimensions.len());
+        for (dimension, known) in self.dimensions.iter().zip(&mut tally.values) {
+            let Some(name) = dimension.column() else {
+                values.push(vec![Values::NULL; kept.len()]);
+                continue;
             };
+            let mut numbers = known.numbers(texts(batch, name)?, &kept);
+            if *dimension == Dimension::Page {
+                let of_others = numbers.iter_mut().zip(&views).filter(|(_, is_view)| !**is_view);
+                of_others.for_each(|(number, _)| *number = NOT_COUNTED);
+            }
+            values.push(numbers);
         }
-        tally.add(&rows);
+        let amounts = match (self.amounts, self.table) {
+            (false, _) => Vec::new(),
+            (true, Table::Events) => self.event_amounts(batch, &kept, &views)?,
+            (true, _) => session_amounts(batch, &kept)?,
+        };
+        tally.add(&Batch { rows: Rows { days, values }, amounts });
         Ok(())
     }
 
-    /// The rows of a batch that count in any calendar, with their devices and days.
-    fn keep(&mut self, batch: &RecordBatch, tally: &mut Tally) -> Result<(Vec<u32>, Rows), PipelineError> {
+    /// The rows of a batch that count in any calendar, and their days in each. Their devices go to the tally.
+    fn keep(
+        &mut self,
+        batch: &RecordBatch,
+        tally: &mut Tally,
+    ) -> Result<(Vec<u32>, Vec<Vec<DayNumber>>), PipelineError> {
         let at = times(batch, self.table.time_column())?;
-        let (visitors, users) =
-            (texts(batch, TextField::VisitorId.column())?, texts(batch, TextField::UserId.column())?);
+        let device = [texts(batch, TextField::VisitorId.column())?, texts(batch, TextField::UserId.column())?];
         let bots = flags(batch, column::IS_BOT)?;
+        // What nobody did is in no traffic; a session is somebody's.
+        let nobody_counts = self.table == Table::Sessions;
         let mut kept = Vec::with_capacity(batch.num_rows());
-        let mut rows =
-            Rows { days: vec![Vec::with_capacity(batch.num_rows()); self.calendars.len()], ..Rows::default() };
-        let mut known_day: Option<(DayNumber, bool)> = None;
+        let mut days = vec![Vec::new(); self.calendars.len()];
         for row in 0..batch.num_rows() {
             let at_us = at.value(row);
             let is_bot = bots.is_valid(row) && bots.value(row);
@@ -136,32 +167,18 @@ impl Reader {
                 continue;
             }
             let mut counts = false;
-            for (calendar, days) in self.calendars.iter_mut().zip(&mut rows.days) {
-                let day = calendar.as_mut().map_or(0, |calendar| calendar.day_of(at_us));
-                let wanted = match (&self.wanted_days, known_day) {
-                    (None, _) => true,
-                    (Some(_), Some((known, wanted))) if known == day => wanted,
-                    (Some(wanted), _) => {
-                        let wanted = wanted.contains(&day);
-                        known_day = Some((day, wanted));
-                        wanted
-                    }
-                };
-                counts |= wanted;
-                days.push(if wanted { day } else { NO_DAY });
+            for (calendar, days) in self.calendars.iter_mut().zip(&mut days) {
+                let day = calendar.day_of(at_us);
+                counts |= day != NO_DAY;
+                days.push(day);
             }
-            // What nobody did is in no traffic; a session is somebody's.
-            let device = if counts { tally.devices.number(visitors, users, row) } else { Devices::NOBODY };
-            if counts && (device != Devices::NOBODY || self.table == Table::Sessions) {
+            if counts && tally.devices.push(&self.hasher, device, row, nobody_counts) {
                 kept.push(row as u32);
-                rows.devices.push(device);
             } else {
-                rows.days.iter_mut().for_each(|days| {
-                    days.pop();
-                });
+                days.iter_mut().for_each(|days| days.truncate(kept.len()));
             }
         }
-        Ok((kept, rows))
+        Ok((kept, days))
     }
 
     fn event_amounts(&self, batch: &RecordBatch, kept: &[u32], views: &[bool]) -> Result<Vec<Amounts>, PipelineError> {
