@@ -20,7 +20,7 @@ use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
 use touchline_jobs::{
     AttributionJob, Ended, IdentitiesJob, Job, JobPlan, Progress, RunError, RunRequest, Runner, SessionsJob,
-    VisitorsJob,
+    TrafficJob, VisitorsJob,
 };
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
@@ -35,7 +35,7 @@ use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 
 /// All jobs, in the order in which they need each other.
-pub const JOB_NAMES: [&str; 4] = ["identities", "sessions", "visitors", "attribution"];
+pub const JOB_NAMES: [&str; 5] = ["identities", "sessions", "visitors", "attribution", "traffic"];
 
 /// An installation, opened. Opening it takes no lock, so it can be done beside a running server.
 #[derive(Debug)]
@@ -97,7 +97,8 @@ impl App {
             Arc::new(IdentitiesJob::new(engine.clone())),
             Arc::new(SessionsJob::new(engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(engine.clone())),
-            Arc::new(AttributionJob::new(engine, self.control.clone())),
+            Arc::new(AttributionJob::new(engine.clone(), self.control.clone())),
+            Arc::new(TrafficJob::new(engine, self.control.clone())),
         ];
         let holder = format!("process-{}-{}", std::process::id(), Uuid::now_v7().simple());
         Ok(Runner::new(self.control.clone(), self.clock.clone(), jobs, &self.config.jobs, holder)?)

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod runner;
 pub mod schedule;
 pub mod sessions;
+pub mod traffic;
 pub mod visitors;
 pub mod watcher;
 
@@ -23,5 +24,6 @@ pub use job::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, Progress,
 pub use runner::{Ended, RunError, Runner, RunnerError};
 pub use schedule::{Schedule, ScheduleError};
 pub use sessions::SessionsJob;
+pub use traffic::TrafficJob;
 pub use visitors::VisitorsJob;
 pub use watcher::Watcher;

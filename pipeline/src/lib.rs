@@ -5,13 +5,21 @@
 
 pub mod attribution;
 pub mod channels;
+mod columns;
+pub mod days;
 pub mod engine;
 pub mod error;
+pub mod funnel;
+mod gather;
 pub mod identities;
+mod intern;
 mod lean;
+pub mod paths;
 pub mod reports;
+pub mod retention;
 pub mod scan;
 pub mod sessions;
+pub mod traffic;
 pub mod visitors;
 
 pub use engine::{QueryEngine, QueryOptions};

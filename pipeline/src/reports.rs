@@ -2,14 +2,19 @@
 
 pub mod attribution;
 pub mod first_touch;
+pub mod funnel;
+pub mod paths;
+pub mod retention;
 pub mod sessions;
 pub mod traffic;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{lit, when};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, Expr, SessionContext, col};
 use datafusion::scalar::ScalarValue;
 use touchline_lake::Snapshot;
@@ -90,13 +95,24 @@ async fn rows_in(
     let (scan, snapshot) = engine.scan(table, tenant).await?;
     let context = engine.context();
     let mut frame = context.read_table(std::sync::Arc::new(scan))?;
-    if let Some(from) = range.from {
-        frame = frame.filter(col(table.time_column()).gt_eq(instant(from)))?;
-    }
-    if let Some(to) = range.to {
-        frame = frame.filter(col(table.time_column()).lt(instant(to)))?;
+    for filter in range_filters(table, range) {
+        frame = frame.filter(filter)?;
     }
     Ok((context, frame, AnswerMeta::new(&snapshot, definition)))
+}
+
+/// What holds for the rows of a range of time.
+pub(crate) fn range_filters(table: Table, range: TimeRange) -> Vec<Expr> {
+    let time = || col(table.time_column());
+    let from = range.from.map(|from| time().gt_eq(instant(from)));
+    from.into_iter().chain(range.to.map(|to| time().lt(instant(to)))).collect()
+}
+
+/// An answer whose rows are already here.
+fn computed(rows: RecordBatch, meta: AnswerMeta) -> Answer {
+    let schema = rows.schema();
+    let rows = futures::stream::iter([Ok(rows)]);
+    Answer { batches: Box::pin(RecordBatchStreamAdapter::new(SchemaRef::clone(&schema), rows)), schema, meta }
 }
 
 fn only(frame: DataFrame, bots: Bots) -> Result<DataFrame, PipelineError> {
@@ -111,15 +127,15 @@ fn instant(time: DateTime<Utc>) -> Expr {
     lit(ScalarValue::TimestampMicrosecond(Some(time.timestamp_micros()), Some("UTC".into())))
 }
 
-/// How many rows a condition holds for.
-fn count_where(condition: Expr) -> Result<Expr, PipelineError> {
-    Ok(sum(when(condition, lit(1_i64)).otherwise(lit(0_i64))?))
-}
-
 /// Rejects what is not in `allowed`, in words that name it all.
 fn dimension(name: &'static str, given: &str, allowed: &[&'static str]) -> Result<&'static str, PipelineError> {
     allowed.iter().find(|known| **known == given).copied().ok_or_else(|| PipelineError::BadParameter {
         name,
         detail: format!("`{given}` is none of {}", allowed.join(", ")),
     })
+}
+
+/// How many rows a condition holds for.
+fn count_where(condition: Expr) -> Result<Expr, PipelineError> {
+    Ok(sum(when(condition, lit(1_i64)).otherwise(lit(0_i64))?))
 }

@@ -7,7 +7,9 @@ use chrono::Duration;
 use tokio_util::sync::CancellationToken;
 use touchline_ingest::event_ids::EventIdIndex;
 use touchline_ingest::lake_writer::LakeWriter;
-use touchline_jobs::{AttributionJob, IdentitiesJob, Job, JobContext, JobReport, RunRequest, SessionsJob, VisitorsJob};
+use touchline_jobs::{
+    AttributionJob, IdentitiesJob, Job, JobContext, JobReport, RunRequest, SessionsJob, TrafficJob, VisitorsJob,
+};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::clock::SharedClock;
@@ -46,6 +48,7 @@ impl Installation {
             Arc::new(SessionsJob::new(self.engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(self.engine.clone())),
             Arc::new(AttributionJob::new(self.engine.clone(), self.control.clone())),
+            Arc::new(TrafficJob::new(self.engine.clone(), self.control.clone())),
         ]
     }
 

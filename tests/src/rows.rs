@@ -33,12 +33,15 @@ pub fn texts(batches: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
     Ok(rows)
 }
 
+/// The value of a row's column, of a row that has it and no spaces in its values.
+pub fn value<'a>(row: &'a str, column: &str) -> &'a str {
+    let of_column = |cell: &'a str| cell.strip_prefix(column)?.strip_prefix('=');
+    row.split(' ').find_map(of_column).unwrap_or_default()
+}
+
 /// Some columns of rows from [`rows`], sorted anew.
 pub fn only(rows: &[String], columns: &[&str]) -> Vec<String> {
-    let cell = |row: &str, column: &str| {
-        let cell = row.split(' ').find(|cell| cell.strip_prefix(column).is_some_and(|rest| rest.starts_with('=')));
-        cell.unwrap_or_default().to_owned()
-    };
+    let cell = |row: &str, column: &str| format!("{column}={}", value(row, column));
     let cells = |row: &String| columns.iter().map(|column| cell(row, column)).collect::<Vec<_>>().join(" ");
     let mut rows: Vec<_> = rows.iter().map(cells).collect();
     rows.sort();

@@ -1,5 +1,7 @@
 //! The query string of a report: every parameter is known, or the request is refused.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use touchline_pipeline::reports::{Bots, TimeRange};
 use url::form_urlencoded;
@@ -38,6 +40,8 @@ pub enum Parameter {
     EventType,
     /// `lookback_days=`: which touches count.
     LookbackDays,
+    /// A parameter of this name that the report reads itself.
+    Own(&'static str),
 }
 
 /// Parameters that every report takes.
@@ -120,6 +124,8 @@ pub struct ReportQuery {
     pub event_type: Option<String>,
     /// Which touches count.
     pub lookback_days: Option<u16>,
+    /// What the report reads itself, by name.
+    pub own: BTreeMap<&'static str, String>,
     /// The format by name.
     pub format: Option<Format>,
     /// The choices about CSV.
@@ -127,6 +133,11 @@ pub struct ReportQuery {
 }
 
 impl ReportQuery {
+    /// A parameter that the report reads itself, if it is given.
+    pub fn own(&self, name: &str) -> Option<String> {
+        self.own.get(name).cloned()
+    }
+
     /// Reads `query`. Everything that is wrong with it is said at once.
     pub fn parse(query: &str, taken: &[Parameter], max_limit: usize, now: DateTime<Utc>) -> Result<Self, ApiError> {
         let mut reader = Reader { taken, max_limit, parsed: Self::default(), seen: Vec::new(), errors: Vec::new() };
@@ -221,7 +232,7 @@ impl Reader<'_> {
                 let days = value.parse().ok().filter(|days| LOOKBACK_DAYS.contains(days));
                 self.set(name, value, days, "a whole number from 1 to 365", |parsed, days| parsed.lookback_days = days)
             }
-            _ => self.take_filter(name, value),
+            _ => self.take_own(name, value) || self.take_filter(name, value),
         };
         if !is_read {
             self.refuse(name, "unknown_parameter", format!("this report has no parameter `{}`", shortened(name)));
@@ -246,6 +257,14 @@ impl Reader<'_> {
             None => self.refuse(name, "invalid_value", format!("`{name}` must be {form}, not `{}`", shortened(value))),
         }
         true
+    }
+
+    fn take_own(&mut self, name: &str, value: &str) -> bool {
+        let own = self.taken.iter().find_map(|taken| match taken {
+            Parameter::Own(own) if *own == name => Some(*own),
+            _ => None,
+        });
+        own.map(|own| self.parsed.own.insert(own, value.to_owned())).is_some()
     }
 
     fn take_filter(&mut self, name: &str, value: &str) -> bool {
@@ -320,7 +339,7 @@ fn shortened(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Parameter; 9] = [
+    const ALL: [Parameter; 10] = [
         Parameter::By,
         Parameter::Bots,
         Parameter::Filter,
@@ -330,6 +349,7 @@ mod tests {
         Parameter::Order,
         Parameter::EventType,
         Parameter::LookbackDays,
+        Parameter::Own("depth"),
     ];
 
     fn now() -> DateTime<Utc> {
@@ -363,7 +383,7 @@ mod tests {
     fn every_parameter_arrives() {
         let cursor = Cursor { at: now(), id: "s1".to_owned() };
         let query = format!(
-            "model=markov&order=2&event_type=sign%20up&lookback_days=7&by=utm_source&bots=only&filter%5Bchannel%5D=a%26b&filter[country]=DE&limit=5&cursor={}&format=csv&bom=1&raw=1",
+            "model=markov&order=2&event_type=sign%20up&lookback_days=7&by=utm_source&bots=only&filter%5Bchannel%5D=a%26b&filter[country]=DE&limit=5&cursor={}&depth=3&format=csv&bom=1&raw=1",
             cursor.encode()
         );
         let parsed = parse(&query, &ALL).unwrap();
@@ -381,6 +401,7 @@ mod tests {
                 order: Some(2),
                 event_type: Some("sign up".to_owned()),
                 lookback_days: Some(7),
+                own: BTreeMap::from([("depth", "3".to_owned())]),
                 format: Some(Format::Csv),
                 csv: CsvOptions { byte_order_mark: true, raw: true },
             }
@@ -392,6 +413,7 @@ mod tests {
         for (query, taken, expected) in [
             ("form=2026-01-01", &ALL[..], ("form", "unknown_parameter")),
             ("by=channel", &[][..], ("by", "unknown_parameter")),
+            ("depth=3", &[][..], ("depth", "unknown_parameter")),
             ("filter[x]=1", &[][..], ("filter[x]", "unknown_parameter")),
             ("filter=1", &ALL[..], ("filter", "unknown_parameter")),
             ("from=yesterday", &ALL[..], ("from", "invalid_value")),

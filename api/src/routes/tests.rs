@@ -361,6 +361,24 @@ async fn grouped_reports_are_answered_and_say_what_they_can_group_by() {
         ("/api/v1/reports/attribution?model=fair", 400, "time_decay"),
         ("/api/v1/reports/attribution?model=linear&order=2", 400, "markov"),
         ("/api/v1/reports/attribution?by=password", 400, "utm_source"),
+        ("/api/v1/reports/funnel?steps=page_view:/,purchase&window=1d", 200, "\"event\":\"purchase\",\"visitors\":0"),
+        (
+            "/api/v1/reports/funnel.csv?steps=page_view",
+            200,
+            "step,event,visitors,from_first,from_previous,median_s,p90_s",
+        ),
+        ("/api/v1/reports/funnel", 400, "steps"),
+        ("/api/v1/reports/funnel?steps=a&window=soon", 400, "window"),
+        ("/api/v1/reports/funnel?steps=a&by=person", 400, "visitor"),
+        (
+            "/api/v1/reports/retention.csv?interval=day&tz=Europe/Berlin",
+            200,
+            "cohort,period,cohort_visitors,visitors,rate",
+        ),
+        ("/api/v1/reports/retention?interval=year", 400, "month"),
+        ("/api/v1/reports/retention?tz=Mars", 400, "Europe/Berlin"),
+        ("/api/v1/reports/paths.csv?start=/&depth=2&limit=5", 200, "node,parent,level,page,sessions,exits"),
+        ("/api/v1/reports/paths?depth=11", 400, "depth"),
     ] {
         let answer = api.get(address, &key).await;
         assert_eq!(answer.status, status, "{address} {}", answer.body);
@@ -411,6 +429,7 @@ async fn every_route_is_described_with_its_answers() {
     let document = serde_json::to_value(&description).unwrap();
     let paths = document["paths"].as_object().unwrap();
     assert_eq!(paths.len(), 15);
+    assert_eq!(paths.len(), 18);
     for (path, item) in paths {
         for operation in item.as_object().unwrap().values() {
             assert!(operation["summary"].is_string(), "{path}");

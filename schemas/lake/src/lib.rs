@@ -5,6 +5,7 @@
 
 mod changes;
 mod commit;
+mod days;
 mod durable;
 mod error;
 mod files;

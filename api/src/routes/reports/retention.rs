@@ -1,0 +1,72 @@
+//! `GET /api/v1/reports/retention`: how many of those who came first in a period came again.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use touchline_pipeline::reports::retention;
+use utoipa::IntoParams;
+
+use crate::AppState;
+use crate::auth::Caller;
+use crate::error::{ApiError, ReportProblems};
+use crate::report::answer::{self, Envelope};
+use crate::report::params::{CommonParams, Parameter};
+use crate::report::{Asked, Meta};
+
+const INTERVAL: &str = "interval";
+const TIME_ZONE: &str = "tz";
+const TAKEN: [Parameter; 2] = [Parameter::Own(INTERVAL), Parameter::Own(TIME_ZONE)];
+/// The days of accounts that have not chosen others.
+const DEFAULT_TIME_ZONE: &str = "UTC";
+
+/// How time is cut.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct RetentionParams {
+    /// `day`, `week` (default; Monday to Sunday) or `month`.
+    #[param(example = "week")]
+    pub interval: Option<String>,
+    /// IANA name of the time zone whose days count. Default: the account's.
+    #[param(example = "Europe/Berlin")]
+    pub tz: Option<String>,
+}
+
+/// Counts visitors who came again
+///
+/// Needs the scope `can_view_reports`. Visitors whose first session began in the range, by the period in which it did,
+/// and how many of them had sessions in that period and each later one up to `to`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/reports/retention",
+    tag = "reports",
+    security(("key" = ["can_view_reports"])),
+    params(CommonParams, RetentionParams),
+    responses(
+        (status = 200, description = "One row for each cohort and period; the same rows in every format",
+            content((Envelope = "application/json"), (String = "text/csv")),
+            headers(
+                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
+                ("X-Watermark" = String, description = "The time up to which the table is complete"),
+            )),
+        ReportProblems,
+    )
+)]
+pub async fn get_retention(
+    State(state): State<AppState>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
+    let of_account = || caller.key().settings.time_zone.clone();
+    let time_zone = asked.query.own(TIME_ZONE).or_else(of_account);
+    let params = retention::Params {
+        range: asked.query.range,
+        interval: asked.query.own(INTERVAL).unwrap_or_else(|| retention::DEFAULT_INTERVAL.to_owned()),
+        time_zone: time_zone.unwrap_or_else(|| DEFAULT_TIME_ZONE.to_owned()),
+    };
+    let found = retention::query(&state.engine, caller.tenant(), &params).await?;
+    let meta = Meta::of(&found.meta, &asked.query);
+    answer::all(&asked, &found.schema, found.batches, &meta).await
+}
