@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use chrono::Duration;
 use touchline_lake::{Change, CommitInfo, DataFile, Snapshot};
 use touchline_pipeline::QueryEngine;
+use touchline_pipeline::channels::RuleSet;
 use touchline_pipeline::sessions::SessionParams;
 use touchline_schemas::Tenant;
 use touchline_schemas::control::{AccountSettings, ControlDb};
@@ -245,6 +246,11 @@ impl SessionsJob {
             timeout: settings
                 .session_timeout_minutes
                 .map_or(self.default_timeout, |minutes| Duration::minutes(i64::from(minutes))),
+            channel_rules: match settings.channel_rules.as_deref() {
+                Some(name) => RuleSet::by_name(name).map_err(JobError::failed)?,
+                None => RuleSet::default(),
+            },
+            own_domains: settings.own_domains,
             ..SessionParams::default()
         };
         if let Some(types) = settings.conversion_event_types {

@@ -31,6 +31,8 @@ use datafusion::prelude::{DataFrame, SessionContext};
 
 pub use provider::SessionsTable;
 
+use crate::channels::RuleSet;
+
 /// Names this definition in answers.
 pub const DEFINITION: &str = "sessions/touchline/1";
 
@@ -41,6 +43,10 @@ pub struct SessionParams {
     pub timeout: Duration,
     /// Event types that are conversions, besides events posted as conversions.
     pub conversion_event_types: Vec<String>,
+    /// What names a session's channel.
+    pub channel_rules: RuleSet,
+    /// Domains whose referrals are internal, besides the page's own registrable domain.
+    pub own_domains: Vec<String>,
 }
 
 impl Default for SessionParams {
@@ -50,6 +56,8 @@ impl Default for SessionParams {
             conversion_event_types: touchline_schemas::event::DEFAULT_CONVERSION_EVENT_TYPES
                 .map(str::to_owned)
                 .to_vec(),
+            channel_rules: RuleSet::default(),
+            own_domains: Vec::new(),
         }
     }
 }

@@ -22,6 +22,7 @@ use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
 
 use super::merge::{DEVICE_HASH, merge};
 use super::{SessionParams, finish, fragment};
+use crate::channels::RuleSet;
 use crate::lean::{concat_lean, lean_batch, own_bytes};
 
 /// Rows that the first phase gathers before it merges them: enough to find most of a session's events together, few
@@ -166,7 +167,7 @@ impl Work {
         let gathered = Gathered::default();
         futures::stream::try_unfold((self, input, gathered), |(work, mut input, mut gathered)| async move {
             while let Some(batch) = input.try_next().await? {
-                let batch = fragment::fragments(&batch, &work.fragments, &work.params.conversion_event_types)?;
+                let batch = fragment::fragments(&batch, &work.fragments, &work.params)?;
                 gathered.push(batch, &work.memory)?;
                 if gathered.rows >= ROWS_PER_MERGE || gathered.bytes >= BYTES_PER_MERGE {
                     break;
@@ -185,6 +186,7 @@ impl Work {
         mut input: SendableRecordBatchStream,
         output: SchemaRef,
     ) -> impl Stream<Item = Result<RecordBatch>> {
+        let rules = self.params.channel_rules;
         let merged = async move {
             let mut gathered = Gathered::default();
             while let Some(batch) = input.try_next().await? {
@@ -195,16 +197,16 @@ impl Work {
             }
             gathered.merge(&self).await
         };
-        merged.map_ok(move |whole| in_parts(whole, output)).try_flatten_stream()
+        merged.map_ok(move |whole| in_parts(whole, output, rules)).try_flatten_stream()
     }
 }
 
 /// The session columns of whole fragments, some rows at a time.
-fn in_parts(whole: RecordBatch, output: SchemaRef) -> impl Stream<Item = Result<RecordBatch>> {
+fn in_parts(whole: RecordBatch, output: SchemaRef, rules: RuleSet) -> impl Stream<Item = Result<RecordBatch>> {
     let starts = (0..whole.num_rows()).step_by(ROWS_PER_BATCH);
     futures::stream::iter(starts.map(move |start| {
         let part = whole.slice(start, ROWS_PER_BATCH.min(whole.num_rows() - start));
-        Ok(finish::finish(&part, &output)?)
+        Ok(finish::finish(&part, &output, rules)?)
     }))
 }
 

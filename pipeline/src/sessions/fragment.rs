@@ -10,7 +10,9 @@ use arrow::error::ArrowError;
 use touchline_schemas::event::{PAGE_VIEW, RESERVED_PREFIX, SESSION_START, SOURCE_CONVERSION, TextField};
 use touchline_schemas::tables::{Table, events, sessions as column};
 
+use super::SessionParams;
 use super::merge::{DEVICE_HASH, PICKS};
+use crate::channels::OwnSites;
 use crate::scan::scan_schema;
 
 /// The fragment columns that are needed to give the session columns `wanted`, and the event columns for those.
@@ -95,7 +97,7 @@ fn event_columns(fragments: &SchemaRef) -> Vec<usize> {
 pub(super) fn fragments(
     batch: &RecordBatch,
     shape: &SchemaRef,
-    conversion_types: &[String],
+    params: &SessionParams,
 ) -> Result<RecordBatch, ArrowError> {
     let event_types = text(batch, TextField::EventType)?;
     let (visitors, users) = (text(batch, TextField::VisitorId)?, text(batch, TextField::UserId)?);
@@ -128,7 +130,7 @@ pub(super) fn fragments(
             column::ENTRY_PAGE | column::EXIT_PAGE => Arc::clone(column_of(batch, TextField::Path.column())?),
             column::UTM_AT => nullif(occurred_at, &without_campaign(batch)?)?,
             column::UTM_EVENT_ID | column::USER_EVENT_ID | column::CLIENT_SESSION_EVENT_ID => Arc::clone(event_ids),
-            _ if name == TextField::ReferrerHost.column() => external_referrers(batch)?,
+            _ if name == TextField::ReferrerHost.column() => external_referrers(batch, &params.own_domains)?,
             column::USER_AT => nullif(occurred_at, &is_null(batch, TextField::UserId)?)?,
             column::CLIENT_SESSION_AT => nullif(occurred_at, &is_null(batch, TextField::SessionId)?)?,
             column::CLIENT_SESSION_ID => Arc::clone(column_of(batch, TextField::SessionId.column())?),
@@ -139,7 +141,9 @@ pub(super) fn fragments(
                 let sources = text(batch, TextField::Source)?;
                 ones(event_types.iter().zip(sources.iter()).map(|(event_type, source)| {
                     source == Some(SOURCE_CONVERSION)
-                        || event_type.is_some_and(|event_type| conversion_types.iter().any(|known| known == event_type))
+                        || event_type.is_some_and(|event_type| {
+                            params.conversion_event_types.iter().any(|known| known == event_type)
+                        })
                 }))
             }
             DEVICE_HASH => device_hashes(batch)?,
@@ -177,16 +181,15 @@ fn is_null(batch: &RecordBatch, field: TextField) -> Result<BooleanArray, ArrowE
     arrow::compute::is_null(column_of(batch, field.column())?)
 }
 
-/// Referring hosts without the page's own: moving about on a site is no way to come to it.
-fn external_referrers(batch: &RecordBatch) -> Result<ArrayRef, ArrowError> {
-    fn bare(host: &str) -> &str {
-        host.strip_prefix("www.").unwrap_or(host)
-    }
+/// Referring hosts without the account's own: moving about on a site is no way to come to it.
+fn external_referrers(batch: &RecordBatch, own_domains: &[String]) -> Result<ArrayRef, ArrowError> {
+    let own = OwnSites::new(own_domains);
     let referrers = column_of(batch, TextField::ReferrerHost.column())?;
-    let (referring, own) = (text(batch, TextField::ReferrerHost)?, text(batch, TextField::Host)?);
-    let internal = referring.iter().zip(own.iter()).map(|(referring, own)| {
-        Some(matches!((referring, own), (Some(referring), Some(own)) if bare(referring) == bare(own)))
-    });
+    let (referring, pages) = (text(batch, TextField::ReferrerHost)?, text(batch, TextField::Host)?);
+    let internal = referring
+        .iter()
+        .zip(pages.iter())
+        .map(|(referring, page)| Some(referring.is_some_and(|referring| own.is_internal(referring, page))));
     nullif(referrers, &internal.collect())
 }
 

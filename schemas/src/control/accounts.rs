@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::moment::{micros, new_id};
 use super::{ControlDb, ControlError};
-use crate::config::SessionsConfig;
 use crate::tenant::AccountId;
 
 /// Most characters of a slug.
@@ -90,7 +89,7 @@ pub struct AccountSettings {
     /// The rules that name a session's channel: `touchline` (default) or `ga4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_rules: Option<String>,
-    /// Registrable domains whose referrals are internal, besides the page's own host.
+    /// Domains whose referrals are internal, with what lies below them, besides the page's own registrable domain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub own_domains: Vec<String>,
     /// Days before a conversion in which a session counts as a touch, 1 to 365. Default 30.
@@ -113,20 +112,10 @@ pub enum ConversionValue {
     Property(String),
 }
 
-impl AccountSettings {
-    fn validate(&self) -> Result<(), ControlError> {
-        let limits = SessionsConfig::TIMEOUT_MINUTES;
-        match self.session_timeout_minutes {
-            Some(given) if !limits.contains(&given) => Err(ControlError::InvalidSetting {
-                field: "session_timeout_minutes",
-                min: *limits.start(),
-                max: *limits.end(),
-                given,
-            }),
-            Some(_) | None => Ok(()),
-        }
-    }
+/// The sets of rules that name a session's channel.
+pub const CHANNEL_RULES: [&str; 2] = ["touchline", "ga4"];
 
+impl AccountSettings {
     fn to_json(&self) -> Result<serde_json::Value, ControlError> {
         serde_json::to_value(self).map_err(|source| corrupt_settings(source.to_string()))
     }

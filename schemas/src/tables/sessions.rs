@@ -42,7 +42,7 @@ pub const CLIENT_SESSION_ID: &str = "client_session_id";
 pub const ENTRY_PAGE: &str = "entry_page";
 /// Path of the last page view.
 pub const EXIT_PAGE: &str = "exit_page";
-/// The acquisition channel, by the rule set `touchline`.
+/// The acquisition channel, by the account's rule set.
 pub const CHANNEL: &str = "channel";
 /// Time of the first event that carried campaign parameters (merge state).
 pub const UTM_AT: &str = "utm_at";
