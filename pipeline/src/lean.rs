@@ -37,8 +37,10 @@ pub(crate) fn lean_batch(batch: &RecordBatch) -> Result<RecordBatch, ArrowError>
 
 /// One batch of many.
 pub(crate) fn concat_lean(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
-    if let [batch] = batches {
-        return lean_batch(batch);
+    match batches {
+        [] => return Ok(RecordBatch::new_empty(Arc::clone(schema))),
+        [batch] => return lean_batch(batch),
+        _ => {}
     }
     let rows = batches.iter().map(RecordBatch::num_rows).sum();
     let columns = (0..schema.fields().len()).map(|place| {

@@ -61,7 +61,7 @@ fn begin_us() -> i64 {
 fn sent_events(types: usize) -> impl Strategy<Value = Vec<Sent>> {
     // Steps of 12 hours over 90 days: touches at exactly the look-back, and beyond it, are common.
     let event =
-        (0..VISITORS, proptest::option::weighted(0.3, 0..2_u8), 0..180_i64, 0..TYPES.len(), 0..SOURCES.len(), 0..20_u8);
+        (0..VISITORS, proptest::option::weighted(0.3, 0..2_u8), 0..180_i64, 0..types, 0..SOURCES.len(), 0..20_u8);
     proptest::collection::vec(event, 1..80).prop_map(|events| {
         let events = events.into_iter().enumerate();
         let sent = events.map(|(id, (visitor, user, step, event_type, source, bot))| Sent {
