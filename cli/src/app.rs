@@ -18,7 +18,9 @@ use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::log::LogOptions;
 use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
-use touchline_jobs::{Job, RunError, RunRequest, Runner, SessionsJob, VisitorsJob};
+use touchline_jobs::{
+    CompactionJob, Job, RetentionJob, RunError, RunRequest, Runner, SessionsJob, VacuumJob, VisitorsJob,
+};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::Tenant;
@@ -32,7 +34,7 @@ use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 
 /// All jobs, in the order in which they need each other.
-pub const JOB_NAMES: [&str; 2] = ["sessions", "visitors"];
+pub const JOB_NAMES: [&str; 5] = ["sessions", "visitors", "compaction", "retention", "vacuum"];
 
 /// An installation, opened. Opening it takes no lock, so it can be done beside a running server.
 #[derive(Debug)]
@@ -90,9 +92,15 @@ impl App {
     /// Runs the jobs of this installation.
     pub fn runner(&self, engine: QueryEngine) -> anyhow::Result<Runner> {
         let timeout = chrono::Duration::minutes(i64::from(self.config.sessions.timeout_minutes));
+        let lake = engine.lake().clone();
+        let target_file_bytes = self.config.lake.target_file_bytes;
+        let kept_hours = self.config.lake.vacuum_after_hours;
         let jobs: Vec<Arc<dyn Job>> = vec![
             Arc::new(SessionsJob::new(engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(engine)),
+            Arc::new(CompactionJob::new(lake.clone(), target_file_bytes)),
+            Arc::new(RetentionJob::new(lake.clone(), self.control.clone())),
+            Arc::new(VacuumJob::new(lake, self.control.clone(), kept_hours)),
         ];
         let holder = format!("process-{}-{}", std::process::id(), Uuid::now_v7().simple());
         Ok(Runner::new(self.control.clone(), self.clock.clone(), jobs, &self.config.jobs, holder)?)

@@ -26,7 +26,7 @@ use crate::parquet_file::encode;
 pub const CHANGE_TYPE: &str = "_change_type";
 
 /// The folder of the change files inside a table's folder.
-const FOLDER: &str = "_changes";
+pub(crate) const FOLDER: &str = "_changes";
 
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,11 @@ mod commit;
 mod durable;
 mod error;
 mod files;
+mod merge;
 mod open;
 mod parquet_file;
+mod rewrite;
+mod upkeep;
 
 pub use changes::{CHANGE_TYPE, Change, ChangeKind, Changes, change_schema};
 pub use commit::{Commit, CommitInfo, Txn};
@@ -18,3 +21,5 @@ pub use error::LakeError;
 pub use files::{DataFile, Snapshot};
 pub use open::{Lake, LakeOptions, LakeTable};
 pub use parquet_file::{EncodedRows, NewFile, writer_properties};
+pub use rewrite::visit_texts;
+pub use upkeep::{StoredFile, Strays};
