@@ -176,11 +176,24 @@ impl App {
         let limits = ingest_limits(&self.config);
         let commit_bytes = self.config.log.segment_bytes as usize;
         let mut importer = Importer::new(writer, tenant, self.clock.clone(), limits, mask_ip, commit_bytes);
+        importer.erased().refresh(&self.control).await?;
+        let refreshing = tokio::spawn(importer.erased().clone().keep_fresh(self.control.clone()));
         while let Some(lines) = batches.recv().await {
             importer.push(&lines).await?;
         }
+        refreshing.abort();
         let tally = importer.finish().await?;
         Ok(ImportSummary { stored: tally.stored, duplicates: tally.duplicates, rejected: tally.rejected })
+    }
+
+    /// Brings what is left in the log to the lake, if no server does that: false beside a running one.
+    pub async fn drain_log(&self, lake: &Lake) -> anyhow::Result<bool> {
+        let Some(_lock) = IngestLock::take(&self.data_dir)? else { return Ok(false) };
+        let options = ingest_options(&self.config);
+        let ingest =
+            IngestProcess::start(&self.data_dir, lake, self.control.clone(), self.clock.clone(), options).await?;
+        ingest.stop().await;
+        Ok(true)
     }
 
     /// Runs one of [`JOB_NAMES`] now, waiting for a run of it that is going on, and returns the run's line of the

@@ -3,6 +3,7 @@
 
 pub mod compaction;
 mod derived;
+pub mod erase;
 pub mod job;
 pub mod lease;
 pub mod ledger;

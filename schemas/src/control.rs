@@ -5,6 +5,7 @@
 //! set of statements.
 
 mod accounts;
+mod erasures;
 mod error;
 mod ingest_ledger;
 mod job_runs;
@@ -23,6 +24,7 @@ use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
 use tokio::time::Instant;
 
 pub use accounts::{Account, AccountSettings, AccountStatus};
+pub use erasures::{Erasures, IdHashHex};
 pub use error::ControlError;
 pub use ingest_ledger::{IngestCounts, IngestHour};
 pub use job_runs::{JobRun, RunId, RunOutcome, RunStatus, Trigger};
@@ -68,6 +70,11 @@ impl ControlDb {
         Ok(Self { db })
     }
 
+    /// The name of the newest step that was taken to its present tables.
+    pub async fn schema_version(&self) -> Result<String, ControlError> {
+        migrations::newest(&self.db).await
+    }
+
     /// A database that is gone when the last clone is dropped, for tests.
     pub async fn open_in_memory() -> Result<Self, ControlError> {
         // Every connection to `:memory:` is a database of its own: there must be one, and it must stay.
@@ -99,6 +106,8 @@ async fn set_journal_mode(options: &SqliteConnectOptions) -> Result<(), DbErr> {
 }
 
 async fn connect(pool: SqlitePoolOptions, options: SqliteConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    // What is deleted is overwritten: nobody shall find it in free pages.
+    let options = options.pragma("secure_delete", "ON");
     let options = options.busy_timeout(BUSY_TIMEOUT).foreign_keys(true).disable_statement_logging();
     let pool = pool.acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await.map_err(connection_error)?;
     Ok(pool.into())

@@ -21,5 +21,5 @@ pub use error::LakeError;
 pub use files::{DataFile, Snapshot};
 pub use open::{Lake, LakeOptions, LakeTable};
 pub use parquet_file::{EncodedRows, NewFile, writer_properties};
-pub use rewrite::visit_texts;
+pub use rewrite::{Rewritten, visit_texts};
 pub use upkeep::{StoredFile, Strays};

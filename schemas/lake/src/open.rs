@@ -61,7 +61,7 @@ impl Lake {
 #[derive(Debug, Clone)]
 pub struct LakeTable {
     table: Table,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     log_store: LogStoreRef,
     pub(crate) state: Arc<Mutex<DeltaTable>>,
     pub(crate) listed: Arc<Mutex<Option<Arc<Snapshot>>>>,

@@ -13,21 +13,44 @@ use crate::merge::{SORTED, SortedFile, batches};
 use crate::open::LakeTable;
 use crate::{LakeError, NewFile};
 
+/// What became of a file.
+#[derive(Debug)]
+pub enum Rewritten {
+    /// No row of it is touched: it stays.
+    Untouched,
+    /// Its rows are in another file now.
+    Replaced(NewFile),
+    /// No row is left.
+    Emptied,
+}
+
 impl LakeTable {
-    /// Writes what `change` makes of a file's rows to another file of its partition; `None` if no row is left.
+    /// Writes what `change` makes of a file's rows to another file of its partition, if it touches any.
     ///
-    /// `unique` must be unique within the table. `change` gets batches with the columns of the table's files and gives
-    /// the same columns back, in the same order of rows.
+    /// `unique` must be unique within the table. `is_touched` says whether `change` would make something else of a batch;
+    /// both get the columns of the table's files, and `change` gives them back in the same order of rows.
     pub async fn rewrite_file(
         &self,
         file: &DataFile,
         unique: &str,
         now: DateTime<Utc>,
+        mut is_touched: impl FnMut(&RecordBatch) -> Result<bool, ArrowError> + Send + 'static,
         mut change: impl FnMut(RecordBatch) -> Result<RecordBatch, ArrowError> + Send + 'static,
-    ) -> Result<Option<NewFile>, LakeError> {
+    ) -> Result<Rewritten, LakeError> {
         let table = self.table();
         let bytes = self.read(file).await?;
-        let rewritten = tokio::task::spawn_blocking(move || {
+        let rewriting = tokio::task::spawn_blocking(move || {
+            // Most files are not touched, and writing costs more than reading.
+            let mut touched = false;
+            for rows in batches(table, bytes.clone())? {
+                touched = is_touched(&rows?)?;
+                if touched {
+                    break;
+                }
+            }
+            if !touched {
+                return Ok(None);
+            }
             let mut sink = SortedFile::new(table)?;
             for rows in batches(table, bytes)? {
                 let rows = change(rows?)?;
@@ -35,18 +58,31 @@ impl LakeTable {
                     sink.push(&rows)?;
                 }
             }
-            sink.finish()
+            sink.finish().map(Some)
         });
         let failed = |detail: String| LakeError::File { table, path: file.path.clone(), detail };
-        let rows = rewritten
+        let rewritten = rewriting
             .await
             .map_err(|error| failed(format!("rewriting was interrupted: {error}")))?
             .map_err(|error: ParquetError| failed(error.to_string()))?;
-        if rows.row_count() == 0 {
-            return Ok(None);
+        match rewritten {
+            None => Ok(Rewritten::Untouched),
+            Some(rows) if rows.row_count() == 0 => Ok(Rewritten::Emptied),
+            Some(rows) => {
+                let stem = if file.is_sorted() { format!("{SORTED}{unique}") } else { unique.to_owned() };
+                self.write_file(file.tenant, file.date, &stem, rows, now).await.map(Rewritten::Replaced)
+            }
         }
-        let stem = if file.is_sorted() { format!("{SORTED}{unique}") } else { unique.to_owned() };
-        self.write_file(file.tenant, file.date, &stem, rows, now).await.map(Some)
+    }
+}
+
+impl LakeTable {
+    /// The rows of a data file, with the columns of the table's files: for tables that are small enough to be read whole.
+    pub async fn rows(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        let (table, bytes) = (self.table(), self.read(file).await?);
+        let failed = |detail: String| LakeError::File { table, path: file.path.clone(), detail };
+        let rows = batches(table, bytes).map_err(|error| failed(error.to_string()))?;
+        rows.collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))
     }
 }
 

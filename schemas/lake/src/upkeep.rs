@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 use object_store::path::Path as StorePath;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
+use touchline_schemas::Tenant;
 use uuid::Uuid;
 
 use crate::LakeError;
@@ -84,16 +85,30 @@ impl LakeTable {
         let snapshot = self.snapshot().await?;
         let data = snapshot.tenants().flat_map(|tenant| snapshot.files(tenant)).map(|file| file.path.clone());
         let mut named: HashSet<String> = data.collect();
-        let has_changes = self.stored_files().await?.iter().any(|file| file.path.starts_with(crate::changes::FOLDER));
-        if has_changes {
-            let entries = self.list(Some(LOG_FOLDER)).await?;
-            for version in entries.iter().filter_map(|entry| entry_version(&entry.path)) {
-                let info: CommitInfo = self.commit_info(version).await?.unwrap_or_default();
-                let files = info.changes.into_iter().flat_map(|change| change.files.unwrap_or_default());
-                named.extend(files.map(|file| file.path));
+        named.extend(self.named_changes().await?.into_iter().map(|(_, path)| path));
+        Ok(named)
+    }
+
+    /// The change files that entries of the log name, and whose rows they hold.
+    pub async fn named_changes(&self) -> Result<Vec<(Tenant, String)>, LakeError> {
+        // Tables without any spare reading their log.
+        if self.list(Some(crate::changes::FOLDER)).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut named = Vec::new();
+        for version in self.list(Some(LOG_FOLDER)).await?.iter().filter_map(|entry| entry_version(&entry.path)) {
+            let info: CommitInfo = self.commit_info(version).await?.unwrap_or_default();
+            for change in info.changes {
+                let files = change.files.unwrap_or_default();
+                named.extend(files.into_iter().map(|file| (change.tenant, file.path)));
             }
         }
         Ok(named)
+    }
+
+    /// The folder of the table.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.as_path()
     }
 
     /// What the last look at stray files found.
