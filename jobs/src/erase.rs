@@ -80,7 +80,7 @@ pub async fn erase_rows(
             }
             match rewrite(table, file, erased, is_dry_run, &counts, clock.now()).await? {
                 Rewritten::Untouched => untouched.insert(file.path.clone()),
-                Rewritten::Replaced(new) => replaced.insert(file.path.clone(), (file.clone(), Some(new))).is_none(),
+                Rewritten::Replaced(new) => replaced.insert(file.path.clone(), (file.clone(), Some(*new))).is_none(),
                 Rewritten::Emptied => replaced.insert(file.path.clone(), (file.clone(), None)).is_none(),
             };
         }

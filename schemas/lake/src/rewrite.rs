@@ -19,7 +19,7 @@ pub enum Rewritten {
     /// No row of it is touched: it stays.
     Untouched,
     /// Its rows are in another file now.
-    Replaced(NewFile),
+    Replaced(Box<NewFile>),
     /// No row is left.
     Emptied,
 }
@@ -70,7 +70,7 @@ impl LakeTable {
             Some(rows) if rows.row_count() == 0 => Ok(Rewritten::Emptied),
             Some(rows) => {
                 let stem = if file.is_sorted() { format!("{SORTED}{unique}") } else { unique.to_owned() };
-                self.write_file(file.tenant, file.date, &stem, rows, now).await.map(Rewritten::Replaced)
+                self.write_file(file.tenant, file.date, &stem, rows, now).await.map(|file| Rewritten::Replaced(Box::new(file)))
             }
         }
     }

@@ -46,7 +46,8 @@ impl LakeTable {
     pub async fn expire_log(&self, kept_from: DateTime<Utc>, now: DateTime<Utc>) -> Result<usize, LakeError> {
         let failed = LakeError::delta(self.table());
         let version = self.refresh().await?;
-        {
+        let mut log = self.list(Some(LOG_FOLDER)).await?;
+        if !log.iter().any(|file| checkpoint_version(&file.path) == Some(version)) {
             let delta = self.state.lock().await;
             checkpoints::create_checkpoint(&delta, None).await.map_err(&failed)?;
         }
@@ -59,10 +60,8 @@ impl LakeTable {
         .await
         .map_err(&failed)?;
         // The newest version has one: older ones only serve those who are just about to read them.
-        let old: Vec<String> = self
-            .list(Some(LOG_FOLDER))
-            .await?
-            .into_iter()
+        let old: Vec<String> = log
+            .drain(..)
             .filter(|file| file.modified_at < now - OLD_CHECKPOINT_KEPT)
             .filter(|file| checkpoint_version(&file.path).is_some_and(|older| older < version))
             .map(|file| file.path)
