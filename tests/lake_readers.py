@@ -1,4 +1,5 @@
-"""The lake read by two strangers, Polars through the Delta log and DuckDB from the folders: both agree with the API."""
+"""The lake read by two strangers, Polars through the Delta log and DuckDB with the files that it names: both agree with the
+API, also when files were merged."""
 
 import random
 import sys

@@ -19,8 +19,8 @@ use touchline_ingest::log::LogOptions;
 use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
 use touchline_jobs::{
-    AttributionJob, Ended, IdentitiesJob, Job, JobPlan, Progress, RunError, RunRequest, Runner, SessionsJob,
-    TrafficJob, VisitorsJob,
+    AttributionJob, CompactionJob, Ended, IdentitiesJob, Job, JobPlan, Progress, RetentionJob, RunError, RunRequest,
+    Runner, SessionsJob, TrafficJob, VacuumJob, VisitorsJob,
 };
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
@@ -35,7 +35,8 @@ use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 
 /// All jobs, in the order in which they need each other.
-pub const JOB_NAMES: [&str; 5] = ["identities", "sessions", "visitors", "attribution", "traffic"];
+pub const JOB_NAMES: [&str; 8] =
+    ["identities", "sessions", "visitors", "attribution", "traffic", "compaction", "retention", "vacuum"];
 
 /// An installation, opened. Opening it takes no lock, so it can be done beside a running server.
 #[derive(Debug)]
@@ -93,12 +94,18 @@ impl App {
     /// Runs the jobs of this installation.
     pub fn runner(&self, engine: QueryEngine) -> anyhow::Result<Runner> {
         let timeout = chrono::Duration::minutes(i64::from(self.config.sessions.timeout_minutes));
+        let lake = engine.lake().clone();
+        let target_file_bytes = self.config.lake.target_file_bytes;
+        let kept_hours = self.config.lake.vacuum_after_hours;
         let jobs: Vec<Arc<dyn Job>> = vec![
             Arc::new(IdentitiesJob::new(engine.clone())),
             Arc::new(SessionsJob::new(engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(engine.clone())),
             Arc::new(AttributionJob::new(engine.clone(), self.control.clone())),
             Arc::new(TrafficJob::new(engine, self.control.clone())),
+            Arc::new(CompactionJob::new(lake.clone(), target_file_bytes)),
+            Arc::new(RetentionJob::new(lake.clone(), self.control.clone())),
+            Arc::new(VacuumJob::new(lake, self.control.clone(), kept_hours)),
         ];
         let holder = format!("process-{}-{}", std::process::id(), Uuid::now_v7().simple());
         Ok(Runner::new(self.control.clone(), self.clock.clone(), jobs, &self.config.jobs, holder)?)
@@ -178,11 +185,24 @@ impl App {
         let limits = ingest_limits(&self.config);
         let commit_bytes = self.config.log.segment_bytes as usize;
         let mut importer = Importer::new(writer, tenant, self.clock.clone(), limits, mask_ip, commit_bytes);
+        importer.erased().refresh(&self.control).await?;
+        let refreshing = tokio::spawn(importer.erased().clone().keep_fresh(self.control.clone()));
         while let Some(lines) = batches.recv().await {
             importer.push(&lines).await?;
         }
+        refreshing.abort();
         let tally = importer.finish().await?;
         Ok(ImportSummary { stored: tally.stored, duplicates: tally.duplicates, rejected: tally.rejected })
+    }
+
+    /// Brings what is left in the log to the lake, if no server does that: false beside a running one.
+    pub async fn drain_log(&self, lake: &Lake) -> anyhow::Result<bool> {
+        let Some(_lock) = IngestLock::take(&self.data_dir)? else { return Ok(false) };
+        let options = ingest_options(&self.config);
+        let ingest =
+            IngestProcess::start(&self.data_dir, lake, self.control.clone(), self.clock.clone(), options).await?;
+        ingest.stop().await;
+        Ok(true)
     }
 
     /// Runs one of [`JOB_NAMES`] now, waiting for a run of it that is going on, and returns the run's line of the

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use touchline_schemas::Environment;
 
-use crate::commands::{account, alerts, config, demo, doctor, import, jobs, key, serve};
+use crate::commands::{account, alerts, config, demo, doctor, erase, import, jobs, key, serve};
 
 /// The open analytics pipeline for first-party events and messages.
 ///
@@ -71,6 +71,8 @@ pub enum Command {
     Import(import::ImportArgs),
     /// Plays a month of a shop's traffic into an installation of its own and shows the first answers.
     Demo(demo::DemoArgs),
+    /// Erases a person out of every table, log and file, and refuses their ids from then on.
+    Erase(erase::EraseArgs),
     /// Checks whether this machine and this installation are fit to run.
     Doctor(doctor::DoctorArgs),
     /// The configuration.
@@ -91,6 +93,7 @@ impl Command {
             | Self::Import(_)
             | Self::Demo(_)
             | Self::Doctor(_)
+            | Self::Erase(_)
             | Self::Config(_) => "warn",
         }
     }

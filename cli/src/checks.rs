@@ -24,6 +24,9 @@ const PROBE_ROUNDS: u32 = 5;
 /// An fsync that takes longer than this makes every acknowledgement slow.
 const SLOW_FSYNC: Duration = Duration::from_millis(100);
 
+/// Files that should have been deleted so long ago mean that nobody runs `vacuum`.
+const VACUUM_LATE_HOURS: u64 = 48;
+
 /// What a check came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -71,6 +74,9 @@ pub async fn all(settings: &Settings, clock: &SharedClock) -> Vec<Finding> {
         finding("disk", disk_space(&place, settings.config.log.quota_bytes)),
         finding("control database", control_database(settings).await),
         finding("lake", lake_tables(settings).await),
+        finding("store", store_creates_once(settings).await),
+        finding("leftovers", leftovers(settings, clock.now()).await),
+        finding("log folder", log_folder(&settings.data_dir.log())),
         finding("log", log_segments(&settings.data_dir.log())),
     ]
 }
@@ -154,16 +160,64 @@ async fn control_database(settings: &Settings) -> Found {
     }
     let control = ControlDb::open(&path).await?;
     let accounts = control.accounts().await?.len();
-    Ok((Verdict::Ok, format!("opens, migrations are current, accounts: {accounts}")))
+    let version = control.schema_version().await?;
+    Ok((Verdict::Ok, format!("opens, migrations are current ({version}), accounts: {accounts}")))
+}
+
+/// The lake, if it is there with all its tables; otherwise what is missing.
+async fn open_lake(settings: &Settings) -> anyhow::Result<Result<Lake, (Verdict, String)>> {
+    let root = settings.config.lake.root(&settings.data_dir);
+    if !Table::ALL.iter().all(|table| root.join(table.name()).is_dir()) {
+        return Ok(Err((Verdict::Warning, format!("{} does not hold all tables yet", root.display()))));
+    }
+    Ok(Ok(Lake::open(&root, lake_options(&settings.config)).await?))
+}
+
+/// Two writers that create one name: the second must be refused, or commits overwrite each other.
+async fn store_creates_once(settings: &Settings) -> Found {
+    let lake = match open_lake(settings).await? {
+        Ok(lake) => lake,
+        Err(missing) => return Ok(missing),
+    };
+    if !lake.table(Table::Events).creates_once().await? {
+        anyhow::bail!("the lake's store lets two writers create the same name: commits would be lost without a word");
+    }
+    Ok((Verdict::Ok, "a name is created once, also by two at the same time".to_owned()))
+}
+
+/// Files that no version names. Some are always there: `vacuum` keeps them for a while.
+async fn leftovers(settings: &Settings, now: DateTime<Utc>) -> Found {
+    let lake = match open_lake(settings).await? {
+        Ok(lake) => lake,
+        Err(missing) => return Ok(missing),
+    };
+    let (mut files, mut size_bytes, mut overdue) = (0_u64, 0_u64, 0_u64);
+    let kept_hours = settings.config.lake.vacuum_after_hours.saturating_add(VACUUM_LATE_HOURS);
+    let due = i64::try_from(kept_hours).ok().and_then(chrono::Duration::try_hours);
+    let due = due.and_then(|kept| now.checked_sub_signed(kept)).unwrap_or(DateTime::<Utc>::MIN_UTC);
+    for table in Table::ALL {
+        let table = lake.table(table);
+        let stored = table.stored_files().await?;
+        let named = table.named_files().await?;
+        let strays = table.strays().await?;
+        for file in stored.into_iter().filter(|file| !named.contains(&file.path)) {
+            files += 1;
+            size_bytes += file.size_bytes;
+            overdue += u64::from(strays.since.get(&file.path).is_some_and(|since| *since < due));
+        }
+    }
+    let detail = format!("{files} files with {} MiB that no version names, {overdue} overdue", size_bytes >> 20);
+    // The job has not run for a day at least.
+    let verdict = if overdue > 0 { Verdict::Warning } else { Verdict::Ok };
+    Ok((verdict, detail))
 }
 
 /// Opens every table and lists its files.
 async fn lake_tables(settings: &Settings) -> Found {
-    let root = settings.config.lake.root(&settings.data_dir);
-    if !Table::ALL.iter().all(|table| root.join(table.name()).is_dir()) {
-        return Ok((Verdict::Warning, format!("{} does not hold all tables yet", root.display())));
-    }
-    let lake = Lake::open(&root, lake_options(&settings.config)).await?;
+    let lake = match open_lake(settings).await? {
+        Ok(lake) => lake,
+        Err(missing) => return Ok(missing),
+    };
     let mut found = Vec::with_capacity(Table::ALL.len());
     for table in Table::ALL {
         let snapshot = lake.table(table).snapshot().await?;
@@ -171,6 +225,20 @@ async fn lake_tables(settings: &Settings) -> Found {
         found.push(format!("{} at version {} with {files} files", table.name(), snapshot.version));
     }
     Ok((Verdict::Ok, found.join(", ")))
+}
+
+/// Whether a segment could be created, written and synced where the log is, which may be a disk of its own.
+fn log_folder(folder: &Path) -> Found {
+    if !folder.is_dir() {
+        return Ok((Verdict::Warning, format!("{} does not exist yet", folder.display())));
+    }
+    let failed = |error: io::Error| anyhow::anyhow!("{}: {error}", folder.display());
+    let mut probe = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let took = durable_write(probe.as_file_mut()).map_err(failed)?;
+    drop(probe);
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    let verdict = if took > SLOW_FSYNC { Verdict::Warning } else { Verdict::Ok };
+    Ok((verdict, format!("can be written and synced, in {:.2} ms", took.as_secs_f64() * 1_000.0)))
 }
 
 /// Reads every segment of the log. The end of one that is being written, or was when its process died, is no damage.

@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+pub mod erase;
 pub mod import;
 pub mod jobs;
 pub mod key;
@@ -68,6 +69,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome>
         Command::Import(args) => import::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
+        Command::Erase(args) => erase::run(args, context).await,
         Command::Config(command) => config::run(command, context),
     }
 }

@@ -7,6 +7,7 @@ mod checks;
 mod commands;
 mod demo;
 mod environment;
+mod erasure;
 mod import_files;
 mod logging;
 mod output;

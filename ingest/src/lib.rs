@@ -4,6 +4,7 @@
 //! The log is the only hand-over: the lake writer reads what was logged, so recovery after a crash is the ordinary path.
 
 pub mod body;
+pub mod erased;
 pub mod event_ids;
 pub mod import;
 pub mod lake_writer;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use touchline_lake::{Lake, LakeError};
 use touchline_schemas::clock::SharedClock;
-use touchline_schemas::control::ControlDb;
+use touchline_schemas::control::{ControlDb, ControlError};
 use touchline_schemas::paths::DataDir;
 use touchline_schemas::tables::Table;
 use uuid::Uuid;
@@ -29,6 +29,9 @@ pub enum StartError {
     /// The index of event ids cannot be used.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// Who was erased cannot be read.
+    #[error(transparent)]
+    Control(#[from] ControlError),
 }
 
 /// Running ingest. The caller owns the data directory: one process at a time.
@@ -36,6 +39,7 @@ pub enum StartError {
 pub struct IngestProcess {
     ingest: Ingest,
     drained: oneshot::Receiver<()>,
+    refreshing: tokio::task::JoinHandle<()>,
 }
 
 impl IngestProcess {
@@ -55,6 +59,8 @@ impl IngestProcess {
         let last_committed = events.last_txn(&application).await?.max(rejected.last_txn(&application).await?);
         let (sealed, segments) = mpsc::unbounded_channel();
         let ingest = Ingest::open(&folder, options, last_committed, sealed, Arc::clone(&clock))?;
+        ingest.erased().refresh(&control).await?;
+        let refreshing = tokio::spawn(ingest.erased().clone().keep_fresh(control.clone()));
         let writer = LakeWriter::new(lake.clone(), control, clock, node, index);
         let (done, drained) = oneshot::channel();
         let (log, runtime) = (Arc::clone(ingest.log()), tokio::runtime::Handle::current());
@@ -66,7 +72,7 @@ impl IngestProcess {
             // Nobody waits any more if the grace time is over.
             let _ = done.send(());
         })?;
-        Ok(Self { ingest, drained })
+        Ok(Self { ingest, drained, refreshing })
     }
 
     /// The handle that receives requests.
@@ -76,6 +82,7 @@ impl IngestProcess {
 
     /// Closes the log and waits until the lake has all of it.
     pub async fn stop(self) {
+        self.refreshing.abort();
         let ingest = self.ingest;
         if tokio::task::spawn_blocking(move || ingest.close()).await.is_err() {
             tracing::error!("the log was not closed");

@@ -12,6 +12,7 @@ use touchline_schemas::clock::SharedClock;
 
 use crate::batch::Batch;
 use crate::body::{self, BodyError};
+use crate::erased::ErasedIds;
 use crate::event_ids::HotWindow;
 use crate::log::{LogOptions, LogWriter, SegmentFile};
 use crate::normalize::user_agent::BotList;
@@ -59,6 +60,7 @@ struct Inner {
     bots: BotList,
     log: Arc<LogWriter>,
     hot: Mutex<HotWindow>,
+    erased: ErasedIds,
     clock: SharedClock,
 }
 
@@ -74,12 +76,19 @@ impl Ingest {
     ) -> std::io::Result<Self> {
         let log = Arc::new(LogWriter::open(folder, options.log, last_committed, sealed)?);
         let hot = Mutex::new(HotWindow::new(options.hot_window_events));
-        Ok(Self { inner: Arc::new(Inner { limits: options.limits, bots: BotList::default(), log, hot, clock }) })
+        let erased = ErasedIds::default();
+        let inner = Inner { limits: options.limits, bots: BotList::default(), log, hot, erased, clock };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The log, for the lake writer.
     pub fn log(&self) -> &Arc<LogWriter> {
         &self.inner.log
+    }
+
+    /// The people whose events are refused; whoever starts ingest keeps it fresh.
+    pub fn erased(&self) -> &ErasedIds {
+        &self.inner.erased
     }
 
     /// Writes what waits and takes no more.
@@ -120,6 +129,7 @@ impl Inner {
         let received_at = self.clock.now();
         let mut entropy = rand::random::<[u8; 10]>;
         let device = origin.peer_ip.filter(|_| origin.publishable).map(|ip| (ip, origin.user_agent.as_deref()));
+        let erased = self.erased.current();
         let mut context = RequestContext {
             tenant: origin.tenant,
             received_at,
@@ -128,6 +138,7 @@ impl Inner {
             idempotency_key: origin.idempotency_key.as_deref(),
             limits: &self.limits,
             bots: &self.bots,
+            erased: &erased,
             entropy: &mut entropy,
         };
         let items = receive::read(endpoint, body, &mut context)?;

@@ -3,27 +3,34 @@
 
 pub mod alerts;
 pub mod attribution;
+pub mod compaction;
 mod derived;
+pub mod erase;
 pub mod health;
 pub mod identities;
 pub mod job;
 mod job_metrics;
 pub mod lease;
 pub mod ledger;
+pub mod retention;
 pub mod runner;
 pub mod schedule;
 pub mod sessions;
 pub mod traffic;
+pub mod vacuum;
 pub mod visitors;
 pub mod watcher;
 
 pub use alerts::webhook::{AlertsError, Webhook};
 pub use attribution::AttributionJob;
+pub use compaction::CompactionJob;
 pub use identities::IdentitiesJob;
 pub use job::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, Progress, RunRequest};
+pub use retention::RetentionJob;
 pub use runner::{Ended, RunError, Runner, RunnerError};
 pub use schedule::{Schedule, ScheduleError};
 pub use sessions::SessionsJob;
 pub use traffic::TrafficJob;
+pub use vacuum::VacuumJob;
 pub use visitors::VisitorsJob;
 pub use watcher::Watcher;

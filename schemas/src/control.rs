@@ -6,6 +6,7 @@
 
 mod account_settings;
 mod accounts;
+mod erasures;
 mod error;
 mod ingest_ledger;
 mod job_history;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 pub use account_settings::SETTINGS;
 pub use accounts::{Account, AccountSettings, AccountStatus, CHANNEL_RULES, ConversionValue};
+pub use erasures::{Erasures, IdHashHex};
 pub use error::ControlError;
 pub use ingest_ledger::{IngestCounts, IngestHour};
 pub use job_runs::{JobRun, NewRun, RunId, RunOutcome, RunStatus, Trigger};
@@ -71,6 +73,11 @@ impl ControlDb {
         Ok(Self { db })
     }
 
+    /// The name of the newest step that was taken to its present tables.
+    pub async fn schema_version(&self) -> Result<String, ControlError> {
+        migrations::newest(&self.db).await
+    }
+
     /// A database that is gone when the last clone is dropped, for tests.
     pub async fn open_in_memory() -> Result<Self, ControlError> {
         // Every connection to `:memory:` is a database of its own: there must be one, and it must stay.
@@ -102,6 +109,8 @@ async fn set_journal_mode(options: &SqliteConnectOptions) -> Result<(), DbErr> {
 }
 
 async fn connect(pool: SqlitePoolOptions, options: SqliteConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    // What is deleted is overwritten: nobody shall find it in free pages.
+    let options = options.pragma("secure_delete", "ON");
     let options = options.busy_timeout(BUSY_TIMEOUT).foreign_keys(true).disable_statement_logging();
     let pool = pool.acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await.map_err(connection_error)?;
     Ok(pool.into())

@@ -152,6 +152,25 @@ impl Table {
     }
 }
 
+impl Table {
+    /// The order of the rows in merged files, first by the first column; empty for tables whose files are not merged,
+    /// because the job that writes them replaces them whole.
+    pub const fn sort_columns(self) -> &'static [&'static str] {
+        match self {
+            Table::Events => &events::SORT_COLUMNS,
+            Table::RejectedEvents => &[rejected_events::RECEIVED_AT, rejected_events::REJECTED_ID],
+            Table::Sessions
+            | Table::Visitors
+            | Table::IdentityEdges
+            | Table::Identities
+            | Table::SessionRevisions
+            | Table::Touchpoints
+            | Table::Attribution
+            | Table::TrafficRollups => &[],
+        }
+    }
+}
+
 /// An instant, UTC, microseconds.
 pub fn instant_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))

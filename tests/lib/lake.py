@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import polars as pl
+from deltalake import DeltaTable
 
 
 def table(data_dir: Path, name: str, account_id: str, environment: str) -> pl.LazyFrame:
@@ -11,6 +12,7 @@ def table(data_dir: Path, name: str, account_id: str, environment: str) -> pl.La
     return rows.filter(pl.col("account_id") == account_id, pl.col("environment") == environment)
 
 
-def files(data_dir: Path, name: str) -> str:
-    """The pattern of a table's data files in their hive-style folders."""
-    return str(data_dir / "lake" / name / "account_id=*" / "environment=*" / "*" / "*.parquet")
+def files(data_dir: Path, name: str) -> list[str]:
+    """The data files of a table's newest version; its folders hold merged and replaced ones besides."""
+    uris = DeltaTable(str(data_dir / "lake" / name)).file_uris()
+    return [uri.removeprefix("file://") for uri in uris]

@@ -6,6 +6,7 @@ use touchline_schemas::event::SOURCE_IMPORT;
 
 use super::ndjson::{ImportedLine, RefusedLine};
 use crate::batch::Batch;
+use crate::erased::ErasedIds;
 use crate::lake_writer::{LakeWriter, LakeWriterError, Tally};
 use crate::normalize::user_agent::BotList;
 use crate::receive::check::Refusal;
@@ -20,6 +21,7 @@ pub struct Importer {
     clock: SharedClock,
     limits: Limits,
     bots: BotList,
+    erased: ErasedIds,
     mask_ip: bool,
     commit_bytes: usize,
     payloads: Vec<Vec<u8>>,
@@ -44,6 +46,7 @@ impl Importer {
             clock,
             limits,
             bots: BotList::default(),
+            erased: ErasedIds::default(),
             mask_ip,
             commit_bytes,
             payloads: Vec::new(),
@@ -51,6 +54,11 @@ impl Importer {
             next_number: 1,
             tally: Tally::default(),
         }
+    }
+
+    /// The people whose events are refused; whoever imports keeps it fresh.
+    pub fn erased(&self) -> &ErasedIds {
+        &self.erased
     }
 
     /// Takes lines; commits when enough have come.
@@ -85,6 +93,7 @@ impl Importer {
 
     fn encode(&self, lines: &[ImportedLine]) -> Vec<u8> {
         let received_at = self.clock.now();
+        let erased = self.erased.current();
         let mut entropy = rand::random::<[u8; 10]>;
         let mut batch = Batch::new(self.tenant, received_at, lines.len());
         for (index, line) in lines.iter().enumerate() {
@@ -97,6 +106,7 @@ impl Importer {
                 idempotency_key: None,
                 limits: &self.limits,
                 bots: &self.bots,
+                erased: &erased,
                 entropy: &mut ids,
             };
             match line {

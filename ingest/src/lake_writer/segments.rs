@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use touchline_lake::{Commit, CommitInfo, EncodedRows, Lake, LakeError, LakeTable, NewFile, Txn};
 use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
-use touchline_schemas::control::{ControlDb, ControlError};
+use touchline_schemas::control::{ControlDb, ControlError, Erasures};
+use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
 
 use super::catch_up::catch_up;
@@ -20,7 +21,7 @@ use super::counts::{Counter, SegmentCounts, Tally};
 use super::rows::{self, EventRow};
 use crate::event_ids::{EventIdIndex, IdHash, IndexError};
 use crate::log::{LogWriter, Segment, SegmentFile};
-use crate::record::{LoggedRequest, Rejected, decode};
+use crate::record::{LoggedEvent, LoggedRequest, Rejected, decode};
 
 /// How far back the log of `events` is searched for the commit of a segment that was not trimmed.
 const MAX_VERSIONS_BACK: i64 = 1_000;
@@ -173,7 +174,9 @@ impl LakeWriter {
         self.write_rejected(number, requests).await?;
         let events = self.lake.table(Table::Events).clone();
         let mut based_on = catch_up(&mut self.index, &events).await?;
-        let mut fresh = self.leave_out_known(requests)?;
+        // Also what was logged before somebody was erased must not come to the lake afterwards.
+        let erasures = self.control.erasures().await?;
+        let mut fresh = self.leave_out_known(requests, &erasures)?;
         let mut files = self.write_events(number, &mut fresh.rows).await?;
         loop {
             let commit = self.commit(number, &fresh, files.clone(), based_on).await?;
@@ -196,7 +199,7 @@ impl LakeWriter {
             based_on = catch_up(&mut self.index, &events).await?;
             // Another writer may have brought events of ours: then it has to be decided anew what is new.
             if self.knows_any(&fresh.ids)? {
-                fresh = self.leave_out_known(requests)?;
+                fresh = self.leave_out_known(requests, &erasures)?;
                 files = self.write_events(number, &mut fresh.rows).await?;
             }
         }
@@ -241,7 +244,11 @@ impl LakeWriter {
         Ok(false)
     }
 
-    fn leave_out_known<'r>(&self, requests: &'r [LoggedRequest<'r>]) -> Result<Fresh<'r>, LakeWriterError> {
+    fn leave_out_known<'r>(
+        &self,
+        requests: &'r [LoggedRequest<'r>],
+        erasures: &Erasures,
+    ) -> Result<Fresh<'r>, LakeWriterError> {
         let now_us = self.clock.now().timestamp_micros();
         let total = requests.iter().map(|request| request.events.len()).sum();
         let mut fresh = Fresh {
@@ -260,6 +267,10 @@ impl LakeWriter {
             tally.max_lag_ms = tally.max_lag_ms.max((now_us - head.received_at_us).max(0) as u64 / 1_000);
             fresh.watermark_us = fresh.watermark_us.max(Some(head.received_at_us));
             for event in &request.events {
+                if is_erased(event, head.tenant, erasures) {
+                    tally.rejected += 1;
+                    continue;
+                }
                 if !seen.insert(event.hash) || self.index.contains(event.hash)? {
                     tally.duplicates += 1;
                     continue;
@@ -386,6 +397,12 @@ struct Fresh<'r> {
     ids: Vec<IdHash>,
     counter: Counter,
     watermark_us: Option<i64>,
+}
+
+fn is_erased(event: &LoggedEvent<'_>, tenant: Tenant, erasures: &Erasures) -> bool {
+    const IDS: [usize; 2] = [TextField::VisitorId.index(), TextField::UserId.index()];
+    erasures.any_of(tenant.account_id)
+        && event.texts().any(|(field, id)| IDS.contains(&field) && erasures.find(tenant.account_id, id).is_some())
 }
 
 fn date_of(micros: i64) -> NaiveDate {

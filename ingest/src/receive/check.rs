@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use touchline_schemas::Tenant;
+use touchline_schemas::control::Erasures;
 use touchline_schemas::event::{RESERVED_PREFIX, TextField, is_known_reserved_type};
 use uuid::Builder;
 
@@ -57,6 +58,8 @@ pub struct RequestContext<'r> {
     pub limits: &'r Limits,
     /// Tells bots.
     pub bots: &'r BotList,
+    /// Whose events are refused.
+    pub erased: &'r Erasures,
     /// Random bits for the ids that we assign.
     pub entropy: &'r mut dyn FnMut() -> [u8; 10],
 }
@@ -131,6 +134,10 @@ pub struct Refusal<'a> {
 
 /// Checks an item and brings it into normal form.
 pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Checked<'a> {
+    // First of all: what else is wrong with it would be a reason to keep it.
+    if let Some(refusal) = erased(&incoming, context) {
+        return Checked::Refused(refusal);
+    }
     let limits = context.limits;
     let mut errors = Errors(Vec::new());
 
@@ -185,6 +192,10 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
         }
         (None, ..) => None,
     };
+    let erased_hash = visitor_id.as_deref().and_then(|id| context.erased.find(context.tenant.account_id, id));
+    if let Some(hash) = erased_hash {
+        return Checked::Refused(refusal_of_erased(incoming.index, incoming.source, hash));
+    }
 
     let (Some(event_type), true) = (event_type.clone(), errors.0.is_empty()) else {
         return Checked::Refused(Refusal {
@@ -223,6 +234,27 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
     event.set(TextField::EventType, event_type);
     Checked::Accepted { hash, event }
 }
+
+/// The refusal of an item of a person who was erased, if it is one's. Nothing of the item is kept: neither its body nor
+/// its ids, only that it came.
+pub(super) fn erased(incoming: &Incoming<'_>, context: &RequestContext<'_>) -> Option<Refusal<'static>> {
+    let account_id = context.tenant.account_id;
+    if !context.erased.any_of(account_id) {
+        return None;
+    }
+    let ids = [incoming.visitor_id, incoming.user_id].into_iter().flatten().filter_map(text_of);
+    let mut hashes = ids.filter_map(|id| context.erased.find(account_id, &id));
+    hashes.next().map(|hash| refusal_of_erased(incoming.index, incoming.source, hash))
+}
+
+fn refusal_of_erased(index: u32, source: &'static str, hash: &str) -> Refusal<'static> {
+    let detail = format!("this person was erased and is not taken again (hash of the id: {hash})");
+    let errors = vec![FieldError { pointer: String::new(), code: ERASED, detail }];
+    Refusal { index, event_id: None, event_type: None, errors, raw: "", source }
+}
+
+/// The code of an item of a person who was erased.
+const ERASED: &str = "erased";
 
 /// Sets what the page's and the referring address tell; both stay among the members, for their own columns.
 fn set_address<'a>(event: &mut Event<'a>, members: &Members<'a>) {

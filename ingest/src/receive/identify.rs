@@ -3,7 +3,7 @@
 use touchline_schemas::event::{IDENTIFY, SOURCE_NATIVE};
 
 use super::answer::{FieldError, ReceiveError};
-use super::check::{Checked, Incoming, Refusal, RequestContext, check};
+use super::check::{Checked, Incoming, Refusal, RequestContext, check, erased};
 use super::events::require_object;
 use crate::normalize::properties::Members;
 
@@ -29,6 +29,9 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
             _ if value.get() == "null" => {}
             _ => incoming.others.push((name, value)),
         }
+    }
+    if let Some(refusal) = erased(&incoming, context) {
+        return Ok(vec![Checked::Refused(refusal)]);
     }
     if incoming.user_id.is_none_or(|value| matches!(value.get(), "null" | "\"\"")) {
         let errors = vec![FieldError {

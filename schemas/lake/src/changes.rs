@@ -27,7 +27,7 @@ use crate::parquet_file::encode;
 pub const CHANGE_TYPE: &str = "_change_type";
 
 /// The folder of the change files inside a table's folder.
-const FOLDER: &str = "_changes";
+pub(crate) const FOLDER: &str = "_changes";
 
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,14 @@ impl LakeTable {
                     changes.by_tenant.insert(tenant, None);
                 }
             }
-            for change in info.changes {
+            for mut change in info.changes {
+                // An erasure deletes what named the person.
+                for path in change.files.iter().flatten().map(|file| StorePath::from(file.path.as_str())) {
+                    if matches!(self.store().head(&path).await, Err(object_store::Error::NotFound { .. })) {
+                        change.files = None;
+                        break;
+                    }
+                }
                 let known = changes.by_tenant.entry(change.tenant).or_insert_with(|| Some(Vec::new()));
                 *known = match (known.take(), change.files) {
                     (Some(mut known), Some(files)) => {

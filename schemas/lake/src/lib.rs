@@ -9,8 +9,11 @@ mod days;
 mod durable;
 mod error;
 mod files;
+mod merge;
 mod open;
 mod parquet_file;
+mod rewrite;
+mod upkeep;
 
 pub use changes::{CHANGE_TYPE, Change, ChangeFile, ChangeKind, Changes, change_schema};
 pub use commit::{Commit, CommitInfo, Txn};
@@ -19,3 +22,5 @@ pub use error::LakeError;
 pub use files::{DataFile, FileChanges, Snapshot};
 pub use open::{Lake, LakeOptions, LakeTable};
 pub use parquet_file::{EncodedRows, NewFile, writer_properties};
+pub use rewrite::{Rewritten, visit_texts};
+pub use upkeep::{StoredFile, Strays};

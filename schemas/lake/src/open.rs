@@ -61,7 +61,7 @@ impl Lake {
 #[derive(Debug, Clone)]
 pub struct LakeTable {
     table: Table,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     log_store: LogStoreRef,
     pub(crate) state: Arc<Mutex<DeltaTable>>,
     pub(crate) listed: Arc<Mutex<Option<Arc<Snapshot>>>>,
@@ -116,7 +116,13 @@ impl LakeTable {
     }
 }
 
-const LOG_FOLDER: &str = "_delta_log";
+pub(crate) const LOG_FOLDER: &str = "_delta_log";
+/// How long entries of the log are kept: jobs find in them what is new since their last run. One that has not run for so
+/// long runs over everything. Each look at a table lists the folder, so that it must not grow without end.
+const LOG_KEPT: &str = "interval 2 days";
+/// How long checkpoints mention files that were taken out. Nobody reads that: `vacuum` knows by itself since when a file
+/// is a stray, and every checkpoint would carry the small files of a week.
+const REMOVED_FILES_MENTIONED: &str = "interval 1 hours";
 
 async fn create(delta: DeltaTable, table: Table, options: LakeOptions) -> Result<DeltaTable, LakeError> {
     let columns = table.schema().fields().iter().map(|field| delta_field(field)).collect::<Vec<_>>();
@@ -126,6 +132,8 @@ async fn create(delta: DeltaTable, table: Table, options: LakeOptions) -> Result
         .with_columns(columns)
         .with_partition_columns(table.partition_columns())
         .with_configuration_property(TableProperty::CheckpointInterval, Some(options.checkpoint_interval.to_string()))
+        .with_configuration_property(TableProperty::LogRetentionDuration, Some(LOG_KEPT))
+        .with_configuration_property(TableProperty::DeletedFileRetentionDuration, Some(REMOVED_FILES_MENTIONED))
         .await
         .map_err(LakeError::delta(table))
 }

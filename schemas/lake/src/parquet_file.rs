@@ -11,13 +11,13 @@ use deltalake_core::kernel::Add;
 use object_store::ObjectStoreExt;
 use object_store::path::Path as StorePath;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use touchline_schemas::Tenant;
 use touchline_schemas::event::TextField;
 use touchline_schemas::paths::partition_folder;
 use touchline_schemas::tables::{
-    Table, identities, instant_type, rejected_events, session_revisions, sessions, visitors,
+    Table, events, identities, instant_type, rejected_events, session_revisions, sessions, visitors,
 };
 
 use crate::LakeError;
@@ -91,7 +91,19 @@ impl EncodedRows {
     /// share their thread with requests run it elsewhere.
     pub fn new(table: Table, rows: &RecordBatch) -> Result<Self, LakeError> {
         let bytes = encode(table, &rows.schema(), std::slice::from_ref(rows))?;
-        Ok(Self { bytes, row_count: rows.num_rows(), stats: statistics(table, rows) })
+        let mut statistics = Statistics::of(table);
+        statistics.add(rows);
+        Ok(Self::encoded(bytes, &statistics))
+    }
+
+    /// Rows that are encoded already, and what was gathered of them.
+    pub(crate) fn encoded(bytes: Vec<u8>, statistics: &Statistics) -> Self {
+        Self { bytes, row_count: statistics.row_count, stats: statistics.to_json() }
+    }
+
+    /// How many rows.
+    pub fn row_count(&self) -> usize {
+        self.row_count
     }
 }
 
@@ -157,27 +169,104 @@ fn distinct_columns(table: Table) -> Vec<String> {
     columns
 }
 
-/// Delta's statistics of a file: the row count and the range of the table's time column.
-fn statistics(table: Table, rows: &RecordBatch) -> String {
-    let column = table.time_column();
-    let mut stats = serde_json::json!({ "numRecords": rows.num_rows() });
-    let range = rows.column_by_name(column).and_then(time_range);
-    if let Some((earliest, latest)) = range {
-        stats["minValues"] = serde_json::json!({ column: earliest });
-        stats["maxValues"] = serde_json::json!({ column: latest });
+/// How merged files are written: they are read often and written rarely, so they are packed harder.
+///
+/// Measured on the demo's traffic and on an access log, in bytes per event. zstd 6 instead of 1 saves about 1, except on
+/// ids of random digits, in which higher levels find matches that cost more than the digits: those stay at 1. Ids are
+/// sorted or random, so that a dictionary only adds to them, and lengths apart from the digits save another 1 to 2.
+/// Delta encodings of times save nothing once zstd has seen them plain, but for the time of arrival.
+pub(crate) fn merged_properties(table: Table) -> WriterProperties {
+    const LEVEL: i32 = 6;
+    const RANDOM_LEVEL: i32 = 1;
+    /// A dictionary of all addresses of a site is worth more than the memory it takes.
+    const DICTIONARY_BYTES: usize = 4 << 20;
+    let zstd = |level| Compression::ZSTD(ZstdLevel::try_new(level).unwrap_or_default());
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("touchline ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(zstd(LEVEL))
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_column_statistics_enabled(table.time_column().into(), EnabledStatistics::Page);
+    let mut without_dictionary = |column: &str, encoding: Encoding| {
+        let builder = std::mem::take(&mut properties);
+        properties =
+            builder.set_column_dictionary_enabled(column.into(), false).set_column_encoding(column.into(), encoding);
+    };
+    match table {
+        Table::Events => {
+            without_dictionary(events::OCCURRED_AT, Encoding::PLAIN);
+            without_dictionary(events::RECEIVED_AT, Encoding::DELTA_BINARY_PACKED);
+            for field in
+                [TextField::EventId, TextField::VisitorId, TextField::UserId, TextField::SessionId, TextField::Ip]
+            {
+                without_dictionary(field.column(), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+            }
+            properties = properties
+                .set_column_compression(TextField::EventId.column().into(), zstd(RANDOM_LEVEL))
+                .set_column_statistics_enabled(TextField::VisitorId.column().into(), EnabledStatistics::Page)
+                .set_column_statistics_enabled(TextField::UserId.column().into(), EnabledStatistics::Chunk);
+        }
+        Table::RejectedEvents => {
+            without_dictionary(rejected_events::REJECTED_ID, Encoding::DELTA_LENGTH_BYTE_ARRAY);
+            without_dictionary(rejected_events::BODY, Encoding::PLAIN);
+            without_dictionary(rejected_events::RECEIVED_AT, Encoding::DELTA_BINARY_PACKED);
+        }
+        Table::Sessions
+        | Table::Visitors
+        | Table::IdentityEdges
+        | Table::Identities
+        | Table::SessionRevisions
+        | Table::Touchpoints
+        | Table::Attribution
+        | Table::TrafficRollups => {}
     }
-    if let Some(column) = table.end_column()
-        && let Some((_, latest)) = rows.column_by_name(column).and_then(time_range)
-    {
-        stats["maxValues"][column] = serde_json::json!(latest);
-    }
-    stats.to_string()
+    properties.build()
 }
 
-fn time_range(column: &ArrayRef) -> Option<(String, String)> {
-    let times = Arc::clone(column);
-    let times = times.as_primitive_opt::<TimestampMicrosecondType>()?;
-    let text =
-        |micros| DateTime::from_timestamp_micros(micros).map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true));
-    Some((text(min(times)?)?, text(max(times)?)?))
+/// Delta's statistics of a file, gathered batch by batch: the row count, the range of the table's time column and the
+/// latest end.
+#[derive(Debug)]
+pub(crate) struct Statistics {
+    table: Table,
+    row_count: usize,
+    range_us: Option<(i64, i64)>,
+    latest_end_us: Option<i64>,
+}
+
+impl Statistics {
+    pub(crate) fn of(table: Table) -> Self {
+        Self { table, row_count: 0, range_us: None, latest_end_us: None }
+    }
+
+    pub(crate) fn add(&mut self, rows: &RecordBatch) {
+        self.row_count += rows.num_rows();
+        if let Some((earliest, latest)) = rows.column_by_name(self.table.time_column()).and_then(range_us) {
+            let (before, after) = self.range_us.unwrap_or((earliest, latest));
+            self.range_us = Some((before.min(earliest), after.max(latest)));
+        }
+        let ends = self.table.end_column().and_then(|column| rows.column_by_name(column)).and_then(range_us);
+        self.latest_end_us = self.latest_end_us.max(ends.map(|(_, latest)| latest));
+    }
+
+    fn to_json(&self) -> String {
+        let column = self.table.time_column();
+        let mut stats = serde_json::json!({ "numRecords": self.row_count });
+        if let Some((Some(earliest), Some(latest))) = self.range_us.map(|(from, to)| (text_of(from), text_of(to))) {
+            stats["minValues"] = serde_json::json!({ column: earliest });
+            stats["maxValues"] = serde_json::json!({ column: latest });
+        }
+        if let (Some(column), Some(latest)) = (self.table.end_column(), self.latest_end_us.and_then(text_of)) {
+            stats["maxValues"][column] = serde_json::json!(latest);
+        }
+        stats.to_string()
+    }
+}
+
+fn range_us(column: &ArrayRef) -> Option<(i64, i64)> {
+    let times = column.as_primitive_opt::<TimestampMicrosecondType>()?;
+    Some((min(times)?, max(times)?))
+}
+
+fn text_of(micros: i64) -> Option<String> {
+    DateTime::from_timestamp_micros(micros).map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }

@@ -17,11 +17,17 @@ pub struct LakeConfig {
     pub uri: Option<String>,
     /// Commits to a table between two checkpoints of its log. Default 20.
     pub checkpoint_interval: u64,
+    /// Bytes that merged files of events come near to; files of half that size are left alone. Default 134,217,728
+    /// (128 MiB).
+    pub target_file_bytes: u64,
+    /// Hours for which a file that no version names any more is kept for those who read an older version. Default 168
+    /// (a week).
+    pub vacuum_after_hours: u64,
 }
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { uri: None, checkpoint_interval: 20 }
+        Self { uri: None, checkpoint_interval: 20, target_file_bytes: 128 << 20, vacuum_after_hours: 168 }
     }
 }
 
@@ -33,6 +39,8 @@ impl LakeConfig {
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         within("lake.checkpoint_interval", self.checkpoint_interval, 1..=10_000)?;
+        within("lake.target_file_bytes", self.target_file_bytes, 1 << 20..=1 << 30)?;
+        within("lake.vacuum_after_hours", self.vacuum_after_hours, 1..=8_760)?;
         match self.uri.as_deref() {
             // Without this check, `s3://bucket` would quietly become a local directory called `s3:`.
             Some(uri) if uri.is_empty() || uri.contains("://") => Err(ConfigError::Limit {

@@ -6,6 +6,7 @@ mod m0002_api_keys;
 mod m0003_job_runs;
 mod m0004_leases;
 mod m0005_ingest_ledger;
+mod m0006_erasures;
 mod m0007_job_run_details;
 
 use sea_orm::{DatabaseConnection, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_job_runs::Migration),
             Box::new(m0004_leases::Migration),
             Box::new(m0005_ingest_ledger::Migration),
+            Box::new(m0006_erasures::Migration),
             Box::new(m0007_job_run_details::Migration),
         ]
     }
@@ -49,4 +51,11 @@ async fn take_missing_steps(db: &DatabaseConnection) -> Result<(), DbErr> {
     let transaction = db.begin_with_options(options).await?;
     Migrator::up(&transaction, None).await?;
     transaction.commit().await
+}
+
+/// The name of the newest step that was taken.
+pub(super) async fn newest(db: &DatabaseConnection) -> Result<String, ControlError> {
+    let failed = |source| ControlError::Migrate { source: Box::new(source) };
+    let taken = Migrator::get_migration_models(db).await.map_err(failed)?;
+    Ok(taken.into_iter().map(|step| step.version).max().unwrap_or_default())
 }

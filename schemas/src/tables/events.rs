@@ -16,6 +16,10 @@ pub const IS_BOT: &str = "is_bot";
 /// Amount of money that the event carries, in its `currency`.
 pub const REVENUE: &str = "revenue";
 
+/// The order of rows in merged files: a visitor's events lie together and in time, so that whoever wants one visitor
+/// skips the rest.
+pub const SORT_COLUMNS: [&str; 3] = [TextField::VisitorId.column(), OCCURRED_AT, TextField::EventId.column()];
+
 /// The columns of the data files: times, flag and amount first, then every text field in the order of [`TextField`].
 pub fn fields() -> Vec<Field> {
     let mut fields = vec![instant(OCCURRED_AT), instant(RECEIVED_AT), flag(IS_BOT), money(REVENUE)];

@@ -1,0 +1,236 @@
+//! The order of an erasure: refuse the ids, wait until nothing of them is on its way any more, take out the rows, compute
+//! anew what follows from them, sweep up what is left in files, look everywhere, and write it down.
+//!
+//! Each step may be done again: an erasure that was cut off is run once more from the start.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use touchline_ingest::erased::ErasedIds;
+use touchline_ingest::log::{Segment, SegmentFile, list_segments};
+use touchline_ingest::record::decode;
+use touchline_jobs::erase::{
+    Certificate, Erased, FORMAT, HASH, Needles, Person, RAW_TABLES, Sweeper, Verification, erase_rows, resolve,
+};
+use touchline_jobs::lease::Lease;
+use touchline_jobs::{RunError, RunRequest, Runner};
+use touchline_lake::Lake;
+use touchline_schemas::control::{Account, Trigger};
+use touchline_schemas::tables::Table;
+use touchline_schemas::{AccountId, Environment, Tenant};
+use uuid::Uuid;
+
+use crate::app::{App, JOB_NAMES};
+
+/// Jobs that compute tables; the others take care of the lake, or compare.
+const CARETAKERS: [&str; 4] = ["compaction", "retention", "vacuum", "verify"];
+/// The job that says which ids are one person's.
+const IDENTITIES: &str = "identities";
+/// How long the log may take to reach the lake before the erasure gives up.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_millis(200);
+/// Renewed while the sweep lasts.
+const LEASE_TTL: Duration = Duration::from_secs(60);
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The account.
+    pub account: &'a Account,
+    /// Ids of the person.
+    pub ids: &'a [String],
+    /// Who asks.
+    pub requested_by: Option<String>,
+    /// Only say what would be done.
+    pub is_dry_run: bool,
+}
+
+/// Does it, and certifies it.
+pub async fn erase(app: &App, request: Request<'_>) -> anyhow::Result<Certificate> {
+    let requested_at = app.clock.now();
+    let lake = app.open_lake().await?;
+    let runner = app.runner(app.query_engine(&lake)?)?;
+    let account_id = request.account.id;
+    if !request.is_dry_run && JOB_NAMES.contains(&IDENTITIES) {
+        run(&runner, IDENTITIES, RunRequest::default()).await?;
+    }
+    let people = people(&lake, account_id, request.ids).await?;
+    let hashes = hashes(app, account_id, &people.needles).await?;
+    let mut certificate = Certificate {
+        format: FORMAT,
+        account_id,
+        account: request.account.slug.clone(),
+        requested_by: request.requested_by,
+        requested_at,
+        completed_at: None,
+        hash: HASH,
+        id_hashes: hashes,
+        shared_ids: people.shared_ids(),
+        has_short_ids: !people.needles.are_all_searched(),
+        tables: Vec::new(),
+        deleted_files: Vec::new(),
+        unreadable_files: Vec::new(),
+        verification: Verification::default(),
+    };
+    if request.is_dry_run {
+        for table in Table::ALL {
+            people.erase(app, &lake, table, true, &mut certificate).await?;
+        }
+        return Ok(certificate);
+    }
+
+    app.control.refuse_erased(account_id, &certificate.id_hashes, app.clock.now()).await?;
+    drain(app, &lake).await?;
+    for table in RAW_TABLES {
+        people.erase(app, &lake, table, false, &mut certificate).await?;
+    }
+    let renewed = RunRequest { full: true, account: Some(account_id), ..RunRequest::default() };
+    for job in JOB_NAMES.into_iter().filter(|job| !CARETAKERS.contains(job)) {
+        run(&runner, job, renewed).await?;
+    }
+    for table in Table::ALL.into_iter().filter(|table| !RAW_TABLES.contains(table)) {
+        people.erase(app, &lake, table, false, &mut certificate).await?;
+    }
+    let unpack = |path: &Path, _: &[u8]| records(path, account_id);
+    let sweeper = Sweeper { lake: &lake, account_id, needles: &people.needles, unpack: &unpack };
+    sweep(app, &sweeper, &mut certificate).await?;
+    app.control.scrub().await?;
+
+    let roots = [app.data_dir.root().canonicalize()?, lake.root().to_owned()];
+    certificate.verification = sweeper.verify(&roots).await?;
+    certificate.completed_at = Some(app.clock.now());
+    let text = serde_json::to_string(&certificate)?;
+    app.control.certify_erasure(account_id, &certificate.id_hashes, &text).await?;
+    Ok(certificate)
+}
+
+/// Who is erased, in each environment of the account.
+struct People {
+    needles: Needles,
+    erased: Vec<(Tenant, Arc<Erased>)>,
+}
+
+async fn people(lake: &Lake, account_id: AccountId, ids: &[String]) -> anyhow::Result<People> {
+    let mut found: Vec<(Tenant, Person)> = Vec::new();
+    for environment in [Environment::Live, Environment::Test] {
+        let tenant = Tenant { account_id, environment };
+        found.push((tenant, resolve(lake, tenant, ids).await?));
+    }
+    // What is one person in one environment is so in the other: an account has its people once.
+    let all = found.iter().flat_map(|(_, person)| person.ids.iter().cloned()).collect();
+    let replacement = format!("erased-{}", &Uuid::now_v7().simple().to_string()[..12]);
+    let needles = Needles::new(all, replacement);
+    let erased = found
+        .into_iter()
+        .map(|(tenant, person)| (tenant, Arc::new(Erased { needles: needles.clone(), shared: person.shared })));
+    Ok(People { erased: erased.collect(), needles })
+}
+
+impl People {
+    fn shared_ids(&self) -> usize {
+        self.erased.iter().map(|(_, erased)| erased.shared.len()).sum()
+    }
+
+    async fn erase(
+        &self,
+        app: &App,
+        lake: &Lake,
+        table: Table,
+        is_dry_run: bool,
+        certificate: &mut Certificate,
+    ) -> anyhow::Result<()> {
+        for (tenant, erased) in &self.erased {
+            let report = erase_rows(lake.table(table), *tenant, erased, is_dry_run, &app.clock).await?;
+            if report.files != [0, 0] {
+                certificate.tables.push(report);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn hashes(app: &App, account_id: AccountId, needles: &Needles) -> anyhow::Result<Vec<String>> {
+    let ids: Vec<String> = needles.ids().iter().cloned().collect();
+    Ok(app.control.erasure_hashes(account_id, &ids, rand::random()).await?)
+}
+
+/// Runs a job, after the run of it that is going on, if there is one: that one may have begun too early.
+async fn run(runner: &Runner, job: &str, request: RunRequest) -> anyhow::Result<()> {
+    loop {
+        match runner.run_now(job, request, Trigger::Manual).await {
+            Ok(_) => return Ok(()),
+            Err(RunError::AlreadyRunning { .. }) => tokio::time::sleep(POLL).await,
+            Err(error) => return Err(error).with_context(|| format!("the job `{job}` must compute its table anew")),
+        }
+    }
+}
+
+/// Returns when nothing that was received before the ids were refused is in the log any more: by emptying it, or beside
+/// a running server by waiting until that has learnt of the refusal and the lake has what came before.
+async fn drain(app: &App, lake: &Lake) -> anyhow::Result<()> {
+    const LATE: &str =
+        "the lake has not taken what is in the log; the ids are refused from now on, run the erasure again later";
+    if tokio::time::timeout(DRAIN_TIMEOUT, app.drain_log(lake)).await.context(LATE)?? {
+        return Ok(());
+    }
+    tokio::time::sleep(ErasedIds::REFRESHED_EVERY * 2).await;
+    let folder = app.data_dir.log();
+    let waited_for: Vec<PathBuf> = list_segments(&folder)?.into_iter().map(|segment| segment.path).collect();
+    let emptied = async {
+        while waited_for.iter().any(|path| path.exists()) {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(DRAIN_TIMEOUT, emptied).await.context(LATE)
+}
+
+/// Sweeps while no job runs, because what a job has written and not yet committed looks like a leftover.
+async fn sweep(app: &App, sweeper: &Sweeper<'_>, certificate: &mut Certificate) -> anyhow::Result<()> {
+    let holder = format!("erase-{}-{}", std::process::id(), Uuid::now_v7().simple());
+    let mut leases = Vec::new();
+    for job in JOB_NAMES {
+        leases.push(take_lease(app, job, &holder).await?);
+    }
+    let swept = {
+        let lost = futures::future::select_all(leases.iter().map(|lease| Box::pin(lease.keep())));
+        tokio::select! {
+            swept = sweep_all(app, sweeper, certificate) => swept,
+            _ = lost => Err(anyhow::anyhow!("another process has started a job; run the erasure again")),
+        }
+    };
+    for lease in leases {
+        lease.release().await;
+    }
+    swept
+}
+
+async fn take_lease(app: &App, job: &str, holder: &str) -> anyhow::Result<Lease> {
+    loop {
+        let name = format!("job:{job}");
+        match Lease::acquire(&app.control, &app.clock, name, holder.to_owned(), LEASE_TTL).await? {
+            Some(lease) => return Ok(lease),
+            None => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+async fn sweep_all(app: &App, sweeper: &Sweeper<'_>, certificate: &mut Certificate) -> anyhow::Result<()> {
+    sweeper.strays(app.clock.now(), certificate).await?;
+    sweeper.folder(&app.data_dir.exports(), certificate)?;
+    sweeper.folder(&app.data_dir.log().join("damaged"), certificate)?;
+    Ok(())
+}
+
+/// This account's records in a segment of the log; `None` for any other file.
+fn records(path: &Path, account_id: AccountId) -> Option<Vec<Vec<u8>>> {
+    let folder = path.parent()?;
+    let file: SegmentFile = list_segments(folder).ok()?.into_iter().find(|segment| segment.path == path)?;
+    let segment = Segment::read(&file).ok()?;
+    let ours = segment.payloads().filter(|payload| {
+        // What cannot be understood may be anybody's.
+        decode(payload).map_or(true, |request| request.head.tenant.account_id == account_id)
+    });
+    Some(ours.map(<[u8]>::to_vec).collect())
+}

@@ -1,0 +1,284 @@
+//! Erasing a person: out of the tables, out of everything that is derived from them, and out of every file that is left.
+//!
+//! The parts stand here; `touchline erase` puts them in order, because some of it is others' work: ingest drains its log,
+//! the jobs compute the derived tables anew. What is done is written into a [`Certificate`] as it is done.
+
+mod certificate;
+mod needles;
+mod person;
+mod rows;
+mod scan;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::RecordBatch;
+use chrono::{DateTime, Duration, Utc};
+use sha2::{Digest as _, Sha256};
+use touchline_lake::{Commit, CommitInfo, DataFile, Lake, LakeError, LakeTable, NewFile, Rewritten, Snapshot};
+use touchline_schemas::clock::SharedClock;
+use touchline_schemas::tables::Table;
+use touchline_schemas::{AccountId, Tenant};
+use uuid::Uuid;
+
+pub use certificate::{Certificate, DeletedFile, FORMAT, HASH, TableReport, Verification};
+pub use needles::{MIN_SEARCHED_BYTES, Needles};
+pub use person::{Person, PersonError, SharedId, resolve};
+pub use rows::{Erased, Left};
+pub use scan::{Found, Unpack, files_below, scan};
+
+/// The tables that are written by ingest; the others follow from them.
+pub const RAW_TABLES: [Table; 2] = [Table::Events, Table::RejectedEvents];
+/// How often a commit is tried again when somebody else was faster.
+const MAX_CONFLICTS: usize = 50;
+/// A file that cannot be read and that nobody has touched for so long is what a writer left that died.
+const LEFTOVER_AFTER: Duration = Duration::minutes(10);
+
+/// Why an erasure could not go on. It can be run again from the start at any time.
+#[derive(Debug, thiserror::Error)]
+pub enum EraseError {
+    /// The lake failed.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// A file could not be read or deleted.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+/// Takes the person's rows out of a table, in one commit, and says what that came to.
+///
+/// A commit to a raw table says that data changed, so that the jobs compute the tenant's rows anew. One to a derived
+/// table only takes out what a job has left, and says that none did: its info is the one of the commit before, in which
+/// the job finds what it has read.
+pub async fn erase_rows(
+    table: &LakeTable,
+    tenant: Tenant,
+    erased: &Arc<Erased>,
+    is_dry_run: bool,
+    clock: &SharedClock,
+) -> Result<TableReport, EraseError> {
+    let before = table.snapshot().await?;
+    let counts = Arc::new(Counts::default());
+    let mut untouched: BTreeSet<String> = BTreeSet::new();
+    let mut replaced: BTreeMap<String, (DataFile, Option<NewFile>)> = BTreeMap::new();
+    let mut conflicts = 0;
+    let after = loop {
+        let snapshot = table.snapshot().await?;
+        let files = snapshot.files(tenant);
+        // What was merged meanwhile is looked at in its new place; what we made of it becomes a stray.
+        replaced.retain(|path, _| files.iter().any(|file| file.path == *path));
+        for file in files {
+            if untouched.contains(&file.path) || replaced.contains_key(&file.path) {
+                continue;
+            }
+            match rewrite(table, file, erased, is_dry_run, &counts, clock.now()).await? {
+                Rewritten::Untouched => untouched.insert(file.path.clone()),
+                Rewritten::Replaced(new) => replaced.insert(file.path.clone(), (file.clone(), Some(*new))).is_none(),
+                Rewritten::Emptied => replaced.insert(file.path.clone(), (file.clone(), None)).is_none(),
+            };
+        }
+        if replaced.is_empty() || is_dry_run {
+            break snapshot;
+        }
+        match table.commit(commit_of(table, &snapshot, &replaced), clock.now()).await {
+            Ok(_) => break table.snapshot().await?,
+            Err(LakeError::Conflict { .. }) if conflicts < MAX_CONFLICTS => conflicts += 1,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let files = |snapshot: &Snapshot| snapshot.files(tenant).len() as u64;
+    let rows = |snapshot: &Snapshot| snapshot.files(tenant).iter().map(|file| file.rows).sum::<u64>();
+    Ok(TableReport {
+        table: table.table().name(),
+        environment: tenant.environment.as_str(),
+        versions: [before.version, after.version],
+        files: [files(&before), files(&after)],
+        rows: [rows(&before), rows(&after)],
+        rows_removed: counts.removed.load(Ordering::Relaxed),
+        texts_replaced: counts.replaced.load(Ordering::Relaxed),
+    })
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    removed: AtomicU64,
+    replaced: AtomicU64,
+}
+
+async fn rewrite(
+    table: &LakeTable,
+    file: &DataFile,
+    erased: &Arc<Erased>,
+    is_dry_run: bool,
+    counts: &Arc<Counts>,
+    now: DateTime<Utc>,
+) -> Result<Rewritten, LakeError> {
+    let name = table.table();
+    let (looking, changing) = (Arc::clone(erased), Arc::clone(erased));
+    let (seen, counts) = (Arc::clone(counts), Arc::clone(counts));
+    let unique = Uuid::now_v7().simple().to_string();
+    let is_touched = move |rows: &RecordBatch| {
+        let left = looking.leave(name, rows.clone())?;
+        if is_dry_run {
+            seen.removed.fetch_add(left.removed, Ordering::Relaxed);
+            seen.replaced.fetch_add(left.replaced, Ordering::Relaxed);
+            return Ok(false);
+        }
+        Ok(left.removed + left.replaced > 0)
+    };
+    let change = move |rows: RecordBatch| {
+        let left = changing.leave(name, rows)?;
+        counts.removed.fetch_add(left.removed, Ordering::Relaxed);
+        counts.replaced.fetch_add(left.replaced, Ordering::Relaxed);
+        Ok(left.rows)
+    };
+    table.rewrite_file(file, &unique, now, is_touched, change).await
+}
+
+fn commit_of(
+    table: &LakeTable,
+    snapshot: &Snapshot,
+    replaced: &BTreeMap<String, (DataFile, Option<NewFile>)>,
+) -> Commit {
+    let is_raw = RAW_TABLES.contains(&table.table());
+    let before = snapshot.info.clone().unwrap_or_default();
+    let info = if is_raw {
+        CommitInfo { watermark: before.watermark, ..CommitInfo::default() }
+    } else {
+        CommitInfo { changes: Vec::new(), ..before }
+    };
+    Commit {
+        add: replaced.values().filter_map(|(_, new)| new.clone()).collect(),
+        remove: replaced.values().map(|(old, _)| old.clone()).collect(),
+        info,
+        based_on: snapshot.version,
+        rewrite: !is_raw,
+        ..Commit::default()
+    }
+}
+
+/// Looks for a person's ids in files outside of the tables' newest versions, and deletes what holds them.
+pub struct Sweeper<'a> {
+    /// The lake.
+    pub lake: &'a Lake,
+    /// Whose person it is.
+    pub account_id: AccountId,
+    /// The ids.
+    pub needles: &'a Needles,
+    /// Unpacks records of the log that are this account's.
+    pub unpack: &'a Unpack<'a>,
+}
+
+impl Sweeper<'_> {
+    /// Deletes files of the tables' folders that hold the ids and that no version names: replaced ones, change files,
+    /// and what a writer left that died.
+    ///
+    /// No job may run meanwhile: what it has written and not yet committed looks like this too.
+    pub async fn strays(&self, now: DateTime<Utc>, done: &mut Certificate) -> Result<(), EraseError> {
+        for table in Table::ALL {
+            let table = self.lake.table(table);
+            let named = table.named_files().await?;
+            let others = self.changes_of_others(table).await?;
+            let changes: HashSet<String> = table.named_changes().await?.into_iter().map(|(_, path)| path).collect();
+            for file in table.stored_files().await? {
+                let is_live = named.contains(&file.path) && !changes.contains(&file.path);
+                if is_live || others.contains(&file.path) || !self.may_be_ours(&file.path) {
+                    continue;
+                }
+                let path = table.folder().join(&file.path);
+                match self.look(&path)? {
+                    Some((Found::Ids(0), _)) | None => {}
+                    Some((Found::Unreadable, _)) if file.modified_at > now - LEFTOVER_AFTER => {
+                        done.unreadable_files.push(self.shown(&path));
+                    }
+                    Some(_) => done.deleted_files.push(self.delete(&path)?),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes files below a folder that hold the ids. What cannot be read is left and listed.
+    pub fn folder(&self, folder: &Path, done: &mut Certificate) -> Result<(), EraseError> {
+        for path in files_below(folder).map_err(failed(folder))? {
+            match self.look(&path)? {
+                Some((Found::Ids(0), _)) | None => {}
+                Some((Found::Ids(_), _)) => done.deleted_files.push(self.delete(&path)?),
+                Some((Found::Unreadable, _)) => done.unreadable_files.push(self.shown(&path)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every file below these folders that could hold the ids, and counts what it finds.
+    pub async fn verify(&self, roots: &[PathBuf]) -> Result<Verification, EraseError> {
+        let mut skipped = HashSet::new();
+        for table in Table::ALL {
+            let table = self.lake.table(table);
+            let others = self.changes_of_others(table).await?;
+            skipped.extend(others.into_iter().map(|path| table.folder().join(path)));
+        }
+        let mut verification = Verification::default();
+        let mut seen = HashSet::new();
+        for root in roots {
+            for path in files_below(root).map_err(failed(root))? {
+                let is_others = skipped.contains(&path) || !self.may_be_ours(&path.to_string_lossy());
+                if is_others || !seen.insert(path.clone()) {
+                    continue;
+                }
+                let Some((found, bytes)) = self.look(&path)? else { continue };
+                verification.files += 1;
+                verification.bytes += bytes;
+                if let Found::Ids(ids) = found
+                    && ids > 0
+                {
+                    verification.occurrences += ids;
+                    verification.found_in.push(self.shown(&path));
+                }
+            }
+        }
+        Ok(verification)
+    }
+
+    /// Change files of other accounts, who may well have somebody of the same id.
+    async fn changes_of_others(&self, table: &LakeTable) -> Result<HashSet<String>, LakeError> {
+        let named = table.named_changes().await?.into_iter();
+        Ok(named.filter(|(tenant, _)| tenant.account_id != self.account_id).map(|(_, path)| path).collect())
+    }
+
+    /// False for the folders of other accounts.
+    fn may_be_ours(&self, path: &str) -> bool {
+        const ACCOUNT_FOLDER: &str = touchline_schemas::tables::ACCOUNT_ID;
+        let folder = path.split('/').find_map(|folder| folder.strip_prefix(ACCOUNT_FOLDER)?.strip_prefix('='));
+        folder.is_none_or(|account| account == self.account_id.to_string())
+    }
+
+    fn look(&self, path: &Path) -> Result<Option<(Found, u64)>, EraseError> {
+        scan(path, self.needles, self.unpack).map_err(failed(path))
+    }
+
+    fn delete(&self, path: &Path) -> Result<DeletedFile, EraseError> {
+        let bytes = std::fs::read(path).map_err(failed(path))?;
+        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        std::fs::remove_file(path).map_err(failed(path))?;
+        Ok(DeletedFile { path: self.shown(path), size_bytes: bytes.len() as u64, sha256 })
+    }
+
+    /// A path as it may stand in a certificate.
+    fn shown(&self, path: &Path) -> String {
+        let path = path.to_string_lossy().into_owned();
+        self.needles.replaced_in(&path).unwrap_or(path)
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(std::io::Error) -> EraseError {
+    let path = path.to_owned();
+    move |source| EraseError::File { path: path.clone(), source }
+}

@@ -1,0 +1,249 @@
+"""A person is erased: out of every byte of the data directory, for good, and nobody else's numbers change.
+
+Two canaries have ids that stand nowhere else. They view pages, buy, are identified, stand in addresses and properties,
+in refused bodies, in an import, and in somebody else's referrer. Jobs run in between, so that there are old versions,
+merged files and derived rows. Then one is erased beside the running server and the other after it was killed.
+"""
+
+import gzip
+import json
+import random
+import sys
+import urllib.parse
+from datetime import timedelta
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "lib"))
+
+import polars as pl
+
+import lake
+from touchline import Checks, Key, Touchline, now, rfc3339
+
+VISITOR, USER = "canary-visitor-5d1e77aa", "canary.user.5d1e77aa@mail.example"
+LATE_VISITOR = "canary-late-90c2b1f3"
+# As they stand in texts, addresses and JSON.
+NEEDLES = [form.encode() for name in (VISITOR, USER, LATE_VISITOR) for form in (name, urllib.parse.quote(name, safe=""))]
+DAYS, PEOPLE = 3, 25
+CONFIG = "[log]\nsegment_age_ms = 200\n"
+EVENTS = "/api/v1/events"
+TABLES = ("events", "sessions", "visitors")
+
+
+def main() -> int:
+    checks = Checks("erasing a person")
+    with Touchline(checks, CONFIG) as touchline:
+        key = touchline.key("shop")
+        fill(touchline, key)
+        checks.true("the canary is there before", bool(found(touchline.data_dir)))
+        before = {name: others(touchline, key, name) for name in TABLES}
+        check_dry_run(checks, touchline)
+        erase(checks, touchline, VISITOR, USER)
+        check_gone(checks, touchline, "after the erasure")
+        after = {name: others(touchline, key, name) for name in TABLES}
+        for name in TABLES:
+            checks.equal(f"{name}: nobody else's rows changed", after[name], before[name])
+        check_refused(checks, touchline, key)
+        touchline.wait_drained()
+        touchline.run_jobs()
+        check_gone(checks, touchline, "after they were sent again")
+        check_full_run(checks, touchline, key)
+        check_restart(checks, touchline, key)
+    return checks.finish()
+
+
+def fill(touchline: Touchline, key: Key) -> None:
+    chance = random.Random("erase")
+    for round_number in range(2):
+        for day in range(DAYS):
+            batch = [person_event(chance, day, round_number, place) for place in range(60)]
+            expect(touchline, key, {"events": batch + canary_events(day, round_number)}, 202)
+        refused = [
+            {"event_type": "page_view", "user_id": USER, "timestamp": "never"},
+            {"event_type": "", "visitor_id": VISITOR, "properties": {"mail": USER}},
+        ]
+        expect(touchline, key, {"events": refused}, 422)
+        identify = {"user_id": USER, "visitor_id": VISITOR, "traits": {"mail": USER}}
+        expect_status(touchline, "/api/v1/identify", identify, key, 200)
+        conversion = {"conversion_type": "purchase", "visitor_id": VISITOR, "user_id": USER, "revenue": 12.5}
+        expect_status(touchline, "/api/v1/conversions", {"conversion": conversion}, key, 201)
+        touchline.wait_drained()
+        touchline.run_jobs()
+        touchline.command("jobs", "run", "compaction", "--full")
+    import_canary(touchline)
+    touchline.run_jobs()
+    exports = touchline.data_dir / "exports"
+    exports.mkdir()
+    (exports / "people.csv").write_text(f"id,mail\n1,{USER}\n")
+    (exports / "people.csv.gz").write_bytes(gzip.compress(f"id\n{VISITOR}\n".encode()))
+    (exports / "others.csv").write_text("id\nnobody\n")
+
+
+def person_event(chance: random.Random, day: int, round_number: int, place: int) -> dict:
+    return {
+        "event_id": f"p-{round_number}-{day}-{place}",
+        "event_type": chance.choice(("page_view", "page_view", "add_to_cart", "purchase")),
+        "visitor_id": f"person-{chance.randrange(PEOPLE)}",
+        "timestamp": rfc3339(at(day) + timedelta(minutes=place + 7 * round_number)),
+        "properties": {"url": f"https://shop.example/p/{place % 7}", "note": "nothing"},
+    }
+
+
+def canary_events(day: int, round_number: int) -> list[dict]:
+    time = rfc3339(at(day) + timedelta(hours=2 + round_number))
+    quoted = urllib.parse.quote(USER, safe="")
+    own = [
+        {"visitor_id": VISITOR, "properties": {"url": f"https://shop.example/?mail={quoted}&id={VISITOR}"}},
+        {"visitor_id": VISITOR, "user_id": USER, "properties": {"nested": {"mail": USER}}},
+        {"user_id": USER, "properties": {"title": f"Welcome {USER}"}},
+    ]
+    for place, event in enumerate(own):
+        event.update(event_id=f"c-{round_number}-{day}-{place}", event_type="page_view", timestamp=time)
+    # Somebody else came by a link that names the canary.
+    friend = {"event_id": f"f-{round_number}-{day}", "event_type": "page_view", "visitor_id": "friend-1",
+              "timestamp": time, "properties": {"url": f"https://shop.example/?ref={VISITOR}"}}
+    return [*own, friend]
+
+
+def at(day: int):
+    return now().replace(hour=1, minute=0, second=0, microsecond=0) - timedelta(days=day + 1)
+
+
+def import_canary(touchline: Touchline) -> dict:
+    file = touchline.root / "import.ndjson"
+    event = {"event_type": "page_view", "visitor_id": VISITOR, "timestamp": rfc3339(at(0)), "event_id": "imported"}
+    file.write_text(json.dumps(event) + "\n")
+    return touchline.command_json("import", "--format", "ndjson", file, "--account", "shop")
+
+
+def expect(touchline: Touchline, key: Key, body: dict, status: int) -> dict:
+    return expect_status(touchline, EVENTS, body, key, status)
+
+
+def expect_status(touchline: Touchline, path: str, body: dict, key: Key, status: int) -> dict:
+    answer = touchline.post(path, body, key)
+    if answer.status != status:
+        raise RuntimeError(f"POST {path} answers {answer.status}, not {status}: {answer.text()[:500]}")
+    return answer.json()
+
+
+def found(data_dir: Path) -> list[str]:
+    """Where the canaries stand: in the bytes of any file, and in the cells of any Parquet file."""
+    places = []
+    for path in sorted(path for path in data_dir.rglob("*") if path.is_file()):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        if any(needle in data for needle in NEEDLES):
+            places.append(f"{path}: bytes")
+        if path.suffix == ".gz" and any(needle in gzip.decompress(data) for needle in NEEDLES):
+            places.append(f"{path}: packed")
+        if path.suffix == ".parquet" and "checkpoint" not in path.name:
+            cells = pl.read_parquet(path, hive_partitioning=False).select(pl.col(pl.String))
+            text = "\n".join(cell for column in cells for cell in column.drop_nulls())
+            if any(needle.decode() in text for needle in NEEDLES):
+                places.append(f"{path}: cells")
+    return places
+
+
+def others(touchline: Touchline, key: Key, name: str) -> list[str]:
+    """The rows of a table that are not the canary's, as sorted texts."""
+    rows = lake.table(touchline.data_dir, name, touchline.account_id(key), key.environment).collect()
+    texts = []
+    for row in rows.rows(named=True):
+        if row.get("visitor_id") in (VISITOR, LATE_VISITOR) or row.get("user_id") == USER:
+            continue
+        # The friend's address named the canary, and does no longer.
+        texts.append(repr({name: cell for name, cell in row.items() if name != "url"}))
+    return sorted(texts)
+
+
+def check_dry_run(checks: Checks, touchline: Touchline) -> None:
+    arguments = ("erase", "--account", "shop", "--person", VISITOR, "--person", USER, "--dry-run")
+    certificate = touchline.command_json(*arguments)
+    rows = {table["table"]: table["rows_removed"] for table in certificate["tables"]}
+    # Three a day and round, an identification and a conversion each round, and the import.
+    expected = 3 * DAYS * 2 + 2 * 2 + 1
+    checks.equal("a dry run counts the events", rows["events"], expected)
+    checks.equal("a dry run counts the refusals", rows["rejected_events"], 4)
+    checks.true("a dry run changes nothing", bool(found(touchline.data_dir)))
+
+
+def erase(checks: Checks, touchline: Touchline, *ids: str) -> None:
+    file = touchline.root / "certificate.json"
+    people = [part for name in ids for part in ("--person", name)]
+    answer = touchline.command_json("erase", "--account", "shop", *people, "--certificate", file,
+                                    "--requested-by", "ticket 17")
+    text = file.read_text()
+    checks.equal("the certificate is what was printed", json.loads(text), answer)
+    checks.true("it names nobody", not any(needle.decode() in text for needle in NEEDLES), text)
+    verification = answer["verification"]
+    checks.equal("its own look finds nothing", (verification["occurrences"], verification["found_in"]), (0, []))
+    checks.true("it has looked at the files", verification["files"] > 10, verification)
+    checks.equal("it leaves no file unread", answer["unreadable_files"], [])
+    checks.equal("it hashes each id", len(answer["id_hashes"]), len(ids))
+    checks.true("it took out rows", any(table["rows_removed"] for table in answer["tables"]), answer["tables"])
+
+
+def check_gone(checks: Checks, touchline: Touchline, when: str) -> None:
+    checks.equal(f"{when}: no byte of the data directory holds the canary", found(touchline.data_dir), [])
+
+
+def check_refused(checks: Checks, touchline: Touchline, key: Key) -> None:
+    good = {"event_type": "page_view", "visitor_id": "person-1", "event_id": "good",
+            "timestamp": rfc3339(at(0) - timedelta(minutes=200))}
+    events = [
+        {"event_type": "page_view", "visitor_id": VISITOR},
+        {"event_type": "page_view", "user_id": USER, "visitor_id": "new-device"},
+        {"event_type": "page_view", "user_id": USER, "timestamp": "never"},
+        {"event_type": "", "visitor_id": VISITOR},
+        good,
+    ]
+    answer = expect(touchline, key, {"events": events}, 422)
+    codes = [rejected["code"] for rejected in answer["rejected"]]
+    checks.equal("events of the person are refused, whatever else is wrong with them", codes, ["erased"] * 4)
+    checks.equal("others' events are taken", [event["id"] for event in answer["events"]], ["good"])
+    for path, body in (("identify", {"visitor_id": VISITOR}), ("identify", {"user_id": USER}),
+                       ("sessions", {"session": {"visitor_id": VISITOR, "session_id": "s"}}),
+                       ("conversions", {"conversion": {"conversion_type": "purchase", "user_id": USER}})):
+        answer = touchline.post(f"/api/v1/{path}", body, key)
+        checks.true(f"/{path} refuses the person", answer.status == 422 and "erased" in answer.text(), answer.text())
+    checks.equal("an import refuses the person", import_canary(touchline)["rejected"], 1)
+    touchline.wait_drained()
+    refused = lake.table(touchline.data_dir, "rejected_events", touchline.account_id(key), key.environment)
+    kept = refused.filter(code="erased").select("body", "event_id", "event_type").collect().rows()
+    checks.equal("of a refusal nothing is kept but that it was", kept, [(None, None, None)] * 9)
+
+
+def check_full_run(checks: Checks, touchline: Touchline, key: Key) -> None:
+    incremental = {name: others(touchline, key, name) for name in ("sessions", "visitors")}
+    touchline.command("jobs", "run", "sessions", "--full")
+    touchline.command("jobs", "run", "visitors", "--full")
+    full = {name: others(touchline, key, name) for name in incremental}
+    checks.equal("what the jobs make of the rest is what a full run makes of it", incremental, full)
+
+
+def check_restart(checks: Checks, touchline: Touchline, key: Key) -> None:
+    event = {"event_type": "page_view", "visitor_id": LATE_VISITOR, "event_id": "late"}
+    expect(touchline, key, {"events": [event]}, 202)
+    # What was acknowledged is in the log, the lake does not have it yet.
+    touchline.kill()
+    erase_late(checks, touchline)
+    check_gone(checks, touchline, "without a server")
+    touchline.start()
+    answer = expect(touchline, key, {"events": [event, {"event_type": "page_view", "visitor_id": VISITOR}]}, 422)
+    codes = [rejected["code"] for rejected in answer["rejected"]]
+    checks.equal("a new server refuses both", codes, ["erased"] * 2)
+    touchline.wait_drained()
+    check_gone(checks, touchline, "after a restart")
+
+
+def erase_late(checks: Checks, touchline: Touchline) -> None:
+    answer = touchline.command_json("erase", "--account", "shop", "--person", LATE_VISITOR)
+    checks.equal("an erasure without a server empties the log", answer["verification"]["occurrences"], 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
