@@ -12,7 +12,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use async_trait::async_trait;
 use chrono::{Days, Duration, NaiveDate};
 use touchline_lake::{DataFile, Snapshot};
-use touchline_pipeline::sessions::{SessionParams, sessions};
+use touchline_pipeline::sessions::{SessionParams, SessionRules, sessions};
 use touchline_pipeline::{PipelineError, QueryEngine};
 use touchline_schemas::Tenant;
 use touchline_schemas::control::{AccountSettings, ControlDb};
@@ -162,12 +162,8 @@ impl SessionsJob {
     async fn params(&self, tenant: Tenant) -> Result<SessionParams, JobError> {
         let account = self.control.account(tenant.account_id).await.map_err(JobError::failed)?;
         let settings: AccountSettings = account.map(|account| account.settings).unwrap_or_default();
-        let mut params = SessionParams {
-            timeout: settings
-                .session_timeout_minutes
-                .map_or(self.default_timeout, |minutes| Duration::minutes(i64::from(minutes))),
-            ..SessionParams::default()
-        };
+        let rules = SessionRules::of(&settings, self.default_timeout).map_err(JobError::failed)?;
+        let mut params = SessionParams { rules, ..SessionParams::default() };
         if let Some(types) = settings.conversion_event_types {
             params.conversion_event_types = types;
         }
