@@ -9,6 +9,7 @@ use serde::Serialize;
 use touchline_pipeline::reports::TimeRange;
 use touchline_pipeline::sessions::SessionRules;
 use touchline_pipeline::sessions::compare::{Comparison, Difference, Does, compare};
+use touchline_pipeline::sessions::profiles::ProfileError;
 use touchline_schemas::Tenant;
 
 use super::{Context, Outcome, Usage};
@@ -107,7 +108,15 @@ pub async fn run(command: SessionsCommand, context: &Context) -> anyhow::Result<
     let app = context.app().await?;
     let account = app.account(&args.account).await?;
     let default_timeout = Duration::minutes(i64::from(app.config.sessions.timeout_minutes));
-    let rules_of = |name: &str| SessionRules::of_profile(name, &account.settings, default_timeout);
+    let rules_of = |name: &str| -> anyhow::Result<SessionRules> {
+        SessionRules::of_profile(name, &account.settings, default_timeout).map_err(|error| match error {
+            ProfileError::Unknown { .. } => Usage(error.to_string()).into(),
+            ProfileError::UnknownSplit { .. }
+            | ProfileError::TimeZone { .. }
+            | ProfileError::Text(_)
+            | ProfileError::Field { .. } => error.into(),
+        })
+    };
     let rules = [rules_of(&names[0])?, rules_of(&names[1])?];
     let definitions = [rules[0].definition(), rules[1].definition()];
     let engine = app.query_engine(&app.open_lake().await?)?;

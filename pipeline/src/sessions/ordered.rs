@@ -209,3 +209,86 @@ fn bare(host: &str) -> &str {
 fn is_within(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BooleanArray, new_null_array};
+    use arrow::compute::concat_batches;
+    use chrono::Duration;
+    use proptest::prelude::*;
+    use touchline_schemas::tables::{Table, events};
+
+    use super::super::SessionParams;
+    use super::super::fragment::{Shape, fragments};
+    use super::super::rules::Splits;
+    use super::*;
+    use crate::scan::scan_schema;
+
+    /// Page views of one visitor: minute, campaign, referring host.
+    type View = (i64, Option<&'static str>, Option<&'static str>);
+
+    fn batch(views: &[View], first_number: usize) -> RecordBatch {
+        let schema = scan_schema(Table::Events);
+        let texts = |text: &dyn Fn(usize, &View) -> Option<String>| -> ArrayRef {
+            let texts = views.iter().enumerate().map(|(place, view)| text(place, view));
+            Arc::new(texts.collect::<StringViewArray>())
+        };
+        let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+            events::OCCURRED_AT | events::RECEIVED_AT => {
+                let times = views.iter().map(|(minute, ..)| minute * 60_000_000);
+                Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC")) as ArrayRef
+            }
+            events::IS_BOT => Arc::new(BooleanArray::from(vec![false; views.len()])),
+            "event_id" => texts(&|place, _| Some(format!("{:03}", first_number + place))),
+            "event_type" => texts(&|_, _| Some("page_view".to_owned())),
+            "visitor_id" => texts(&|_, _| Some("v".to_owned())),
+            "utm_campaign" => texts(&|_, view| view.1.map(str::to_owned)),
+            "referrer_host" => texts(&|_, view| view.2.map(str::to_owned)),
+            _ => new_null_array(field.data_type(), views.len()),
+        });
+        RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+    }
+
+    fn views() -> impl Strategy<Value = Vec<View>> {
+        let campaign = proptest::sample::select(vec![None, None, Some("a"), Some("b")]);
+        let host = proptest::sample::select(vec![None, None, Some("x.example"), Some("y.example")]);
+        proptest::collection::vec((0..300_i64, campaign, host), 1..40).prop_map(|mut views| {
+            views.sort();
+            views
+        })
+    }
+
+    fn rules() -> impl Strategy<Value = SessionRules> {
+        let campaign = any::<bool>()
+            .prop_map(|from_direct| CampaignSplit { parts: vec![vec![TextField::UtmCampaign]], from_direct });
+        let referrer = any::<bool>().prop_map(|from_direct| ReferrerSplit { own_domains: Vec::new(), from_direct });
+        let length = prop_oneof![Just(20), Just(60)];
+        (proptest::option::of(campaign), proptest::option::of(referrer), proptest::option::of(length)).prop_map(
+            |(campaign, referrer, minutes)| SessionRules {
+                splits: Splits { campaign, referrer, midnight: None, max_length: minutes.map(Duration::minutes) },
+                ..SessionRules::default()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn sessions_that_ended_before_the_next_event_stand_for_their_events(
+            (views, rules, until) in (views(), rules(), 0..300_i64)
+        ) {
+            let names: Vec<String> =
+                scan_schema(Table::Sessions).fields().iter().map(|field| field.name().clone()).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let shape = Shape::new(&names, &rules).fragments;
+            let params = SessionParams { rules: rules.clone(), ..SessionParams::default() };
+            let split = views.partition_point(|(minute, ..)| *minute < until);
+            let of = |views: &[View], first| fragments(&batch(views, first), &shape, &params).unwrap();
+            let whole = merge(&of(&views, 0), &rules).unwrap();
+            let earlier = merge(&of(&views[..split], 0), &rules).unwrap();
+            let both = concat_batches(&shape, [&of(&views[split..], split), &earlier]).unwrap();
+            prop_assert_eq!(merge(&both, &rules).unwrap(), whole);
+        }
+    }
+}
