@@ -18,7 +18,7 @@ use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::log::LogOptions;
 use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
-use touchline_jobs::{Job, RunError, RunRequest, Runner, SessionsJob, VisitorsJob};
+use touchline_jobs::{IdentitiesJob, Job, RunError, RunRequest, Runner, SessionsJob, VisitorsJob};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::Tenant;
@@ -32,7 +32,7 @@ use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 
 /// All jobs, in the order in which they need each other.
-pub const JOB_NAMES: [&str; 2] = ["sessions", "visitors"];
+pub const JOB_NAMES: [&str; 3] = ["identities", "sessions", "visitors"];
 
 /// An installation, opened. Opening it takes no lock, so it can be done beside a running server.
 #[derive(Debug)]
@@ -91,6 +91,7 @@ impl App {
     pub fn runner(&self, engine: QueryEngine) -> anyhow::Result<Runner> {
         let timeout = chrono::Duration::minutes(i64::from(self.config.sessions.timeout_minutes));
         let jobs: Vec<Arc<dyn Job>> = vec![
+            Arc::new(IdentitiesJob::new(engine.clone())),
             Arc::new(SessionsJob::new(engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(engine)),
         ];

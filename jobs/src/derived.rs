@@ -9,10 +9,18 @@ use arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use chrono::{DateTime, NaiveDate, Utc};
+use futures::StreamExt;
+use tokio::task::{JoinError, spawn_blocking};
 use touchline_lake::{Commit, CommitInfo, DataFile, EncodedRows, LakeError, LakeTable, NewFile, Txn};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
 use uuid::Uuid;
+
+/// Rows of one file of a derived table. What changes in a day is often its last hours, and then only these files are
+/// written anew.
+const ROWS_PER_FILE: usize = 32_768;
+/// Files that are encoded at the same time.
+const ENCODERS: usize = 2;
 
 /// Files to add to and to take out of a derived table.
 #[derive(Debug, Default)]
@@ -54,28 +62,21 @@ pub fn application(job: &str) -> String {
 impl Replacement {
     /// Commits on top of the version that was `read`, under the source's version as number: the same version of the
     /// source is never applied twice, and nothing that somebody else wrote meanwhile is taken for ours.
-    pub async fn commit(
+    pub async fn commit_with(
         self,
         table: &LakeTable,
         job: &str,
         read: i64,
-        source_version: i64,
-        watermark: Option<DateTime<Utc>>,
+        info: CommitInfo,
         now: DateTime<Utc>,
     ) -> Result<i64, DerivedError> {
-        let commit = Commit {
-            add: self.add,
-            remove: self.remove,
-            txn: Some(Txn { application: application(job), version: source_version }),
-            info: CommitInfo { source_version: Some(source_version), watermark, ..CommitInfo::default() },
-            based_on: read,
-            rewrite: false,
-        };
+        let txn = info.source_version.map(|version| Txn { application: application(job), version });
+        let commit = Commit { add: self.add, remove: self.remove, txn, info, based_on: read, rewrite: false };
         Ok(table.commit(commit, now).await?)
     }
 }
 
-/// Writes one tenant's rows to `table`, a file for each day of its time column, oldest first; days outside `days` are
+/// Writes one tenant's rows to `table`, files for each day of its time column, oldest first; days outside `days` are
 /// left out.
 pub async fn write_days(
     table: &LakeTable,
@@ -84,32 +85,67 @@ pub async fn write_days(
     days: &RangeInclusive<NaiveDate>,
     now: DateTime<Utc>,
 ) -> Result<Vec<NewFile>, DerivedError> {
-    let (name, days) = (table.table(), days.clone());
-    // Sorting and encoding takes long enough to keep a worker from requests that wait for it.
-    let encoded = tokio::task::spawn_blocking(move || encode_days(name, tenant, &rows, &days)).await;
     let mut files = Vec::new();
-    for (day, rows) in encoded.map_err(|error| DerivedError::Interrupted { detail: error.to_string() })?? {
-        let stem = Uuid::now_v7().simple().to_string();
-        files.push(table.write_file(tenant, day, &stem, rows, now).await?);
+    for (day, rows) in split_days(table.table(), tenant, &rows)? {
+        if days.contains(&day) {
+            files.extend(write_day(table, tenant, day, vec![rows], now).await?);
+        }
     }
     Ok(files)
 }
 
-fn encode_days(
-    table: Table,
+/// Writes one tenant's rows of one day to `table`, in the order of its time column.
+pub async fn write_day(
+    table: &LakeTable,
     tenant: Tenant,
-    rows: &[RecordBatch],
-    days: &RangeInclusive<NaiveDate>,
-) -> Result<Vec<(NaiveDate, EncodedRows)>, DerivedError> {
-    let parts = split_days(table, rows).map_err(|source| DerivedError::Rows { table, tenant, source })?;
-    let chosen = parts.into_iter().filter(|(day, _)| days.contains(day));
-    chosen.map(|(day, rows)| Ok((day, EncodedRows::new(table, &rows)?))).collect()
+    day: NaiveDate,
+    rows: Vec<RecordBatch>,
+    now: DateTime<Utc>,
+) -> Result<Vec<NewFile>, DerivedError> {
+    let name = table.table();
+    let row_error = |source| DerivedError::Rows { table: name, tenant, source };
+    // Sorting and encoding takes long enough to keep a worker from requests that wait for it.
+    let sorted = spawn_blocking(move || in_time_order(name, &concat_batches(&name.file_schema(), &rows)?));
+    let sorted = sorted.await.map_err(interrupted)?.map_err(row_error)?;
+    let starts = (0..sorted.num_rows()).step_by(ROWS_PER_FILE);
+    let parts: Vec<_> = starts.map(|start| sorted.slice(start, ROWS_PER_FILE.min(sorted.num_rows() - start))).collect();
+    let encoded = parts.into_iter().map(|part| spawn_blocking(move || EncodedRows::new(name, &part)));
+    let mut encoded = futures::stream::iter(encoded).buffered(ENCODERS);
+    let mut files = Vec::new();
+    while let Some(rows) = encoded.next().await {
+        let stem = Uuid::now_v7().simple().to_string();
+        files.push(table.write_file(tenant, day, &stem, rows.map_err(interrupted)??, now).await?);
+    }
+    Ok(files)
 }
 
-fn split_days(table: Table, batches: &[RecordBatch]) -> Result<Vec<(NaiveDate, RecordBatch)>, ArrowError> {
+fn interrupted(error: JoinError) -> DerivedError {
+    DerivedError::Interrupted { detail: error.to_string() }
+}
+
+/// Rows of a table by the UTC day of its time column, in that order, with the columns of its files.
+pub fn split_days(
+    table: Table,
+    tenant: Tenant,
+    batches: &[RecordBatch],
+) -> Result<BTreeMap<NaiveDate, RecordBatch>, DerivedError> {
+    split(table, batches).map_err(|source| DerivedError::Rows { table, tenant, source })
+}
+
+fn split(table: Table, batches: &[RecordBatch]) -> Result<BTreeMap<NaiveDate, RecordBatch>, ArrowError> {
     let mut days: BTreeMap<NaiveDate, Vec<RecordBatch>> = BTreeMap::new();
-    for batch in batches {
-        let rows = in_time_order(table, &as_stored(table, batch)?)?;
+    for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
+        let stored = as_stored(table, batch)?;
+        let of_one_day = {
+            let times = times(table, &stored)?;
+            let day = day_of(times[0]);
+            times.iter().all(|micros| day_of(*micros) == day).then_some(day)
+        };
+        if let Some(day) = of_one_day {
+            days.entry(day).or_default().push(stored);
+            continue;
+        }
+        let rows = in_time_order(table, &stored)?;
         let times = times(table, &rows)?;
         let mut start = 0;
         while start < times.len() {
@@ -119,15 +155,22 @@ fn split_days(table: Table, batches: &[RecordBatch]) -> Result<Vec<(NaiveDate, R
             start += length;
         }
     }
-    let whole = days
-        .into_iter()
-        .map(|(day, parts)| Ok((day, in_time_order(table, &concat_batches(&table.file_schema(), &parts)?)?)));
-    whole.collect()
+    days.into_iter().map(|(day, parts)| Ok((day, concat_batches(&table.file_schema(), &parts)?))).collect()
 }
 
 /// The UTC day of a time.
 pub fn day_of(micros: i64) -> NaiveDate {
     DateTime::from_timestamp_micros(micros).map_or(NaiveDate::MIN, |time| time.date_naive())
+}
+
+/// The first instant of a day, in microseconds.
+pub fn start_us(day: NaiveDate) -> i64 {
+    day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros()
+}
+
+/// The day before.
+pub fn before(day: NaiveDate) -> NaiveDate {
+    day.pred_opt().unwrap_or(day)
 }
 
 fn time_column(table: Table, rows: &RecordBatch) -> Result<&ArrayRef, ArrowError> {

@@ -2,6 +2,7 @@
 //! thin, and calls what defines it.
 
 mod derived;
+pub mod identities;
 pub mod job;
 pub mod lease;
 pub mod ledger;
@@ -10,6 +11,7 @@ pub mod schedule;
 pub mod sessions;
 pub mod visitors;
 
+pub use identities::IdentitiesJob;
 pub use job::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, Progress, RunRequest};
 pub use runner::{RunError, Runner, RunnerError};
 pub use schedule::{Schedule, ScheduleError};

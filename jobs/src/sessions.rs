@@ -1,24 +1,32 @@
 //! Job `sessions`: keeps the table `sessions` equal to what a full computation over `events` would give.
 //!
-//! It finds the days that new events fall on, and recomputes the sessions that start on those days and their
-//! neighbours, from these days' events and a day more on either side; a session that runs out of that range widens it.
+//! New events are merged into the stored sessions of their devices (`absorb`). Where that is not possible, or somebody
+//! asks for it, sessions are cut from events alone (`renew`). Either way the result is one commit, under the version of
+//! `events` that it stands for.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
-use std::sync::Arc;
+mod absorb;
+mod chunks;
+mod renew;
+mod revisions;
+mod shelf;
+
+use std::collections::BTreeMap;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use async_trait::async_trait;
-use chrono::{Days, Duration, NaiveDate};
-use touchline_lake::{DataFile, Snapshot};
-use touchline_pipeline::sessions::{SessionParams, SessionRules, sessions};
-use touchline_pipeline::{PipelineError, QueryEngine};
+use chrono::Duration;
+use touchline_lake::{Change, CommitInfo, DataFile, Snapshot};
+use touchline_pipeline::QueryEngine;
+use touchline_pipeline::sessions::{SessionParams, SessionRules};
 use touchline_schemas::Tenant;
 use touchline_schemas::control::{AccountSettings, ControlDb};
 use touchline_schemas::tables::{Table, sessions as column};
+use uuid::Uuid;
 
-use crate::derived::{Replacement, application, day_of, write_days};
+use self::absorb::absorb;
+use self::renew::renew;
+use crate::derived::{Replacement, application};
 use crate::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, RunRequest};
 
 const NAME: &str = "sessions";
@@ -45,118 +53,191 @@ impl Job for SessionsJob {
     }
 
     async fn plan(&self, request: RunRequest, _: &JobContext) -> Result<JobPlan, JobError> {
-        let lake = self.engine.lake();
-        let events = lake.table(Table::Events).snapshot().await.map_err(JobError::failed)?;
-        let table = lake.table(Table::Sessions);
-        let done = table.last_txn(&application(NAME)).await.map_err(JobError::failed)?.filter(|_| !request.full);
-        let affected =
-            if done == Some(events.version) { BTreeMap::new() } else { self.affected(&events, done).await? };
-        let parts = affected.into_iter().map(|(tenant, days)| {
-            let files = || events.files(tenant).iter().filter(|file| days.contains(&file.date));
-            PlanPart {
-                tenant,
-                reason: "new rows",
-                rows: files().map(|file| file.rows).sum(),
-                bytes: files().map(|file| file.size_bytes).sum(),
-                days: days.iter().copied().collect(),
-            }
-        });
-        Ok(JobPlan { source_version: Some(events.version), parts: parts.collect() })
+        let work = self.work(request).await?;
+        Ok(JobPlan {
+            source_version: Some(work.events.version),
+            parts: work.tenants.iter().map(|(tenant, todo)| todo.plan(*tenant)).collect(),
+        })
     }
 
     async fn run(&self, request: RunRequest, context: &JobContext) -> Result<JobReport, JobError> {
-        let lake = self.engine.lake();
-        let events = lake.table(Table::Events).snapshot().await.map_err(JobError::failed)?;
-        let table = lake.table(Table::Sessions);
-        let existing = table.snapshot().await.map_err(JobError::failed)?;
-        let done = table.last_txn(&application(NAME)).await.map_err(JobError::failed)?.filter(|_| !request.full);
+        let Work { events, stored, tenants, settings } = self.work(request).await?;
+        let table = self.engine.lake().table(Table::Sessions);
         let mut report = JobReport {
             source_version: Some(events.version),
             watermark: events.info.as_ref().and_then(|info| info.watermark),
             ..JobReport::default()
         };
-        if done == Some(events.version) {
+        if tenants.is_empty() && done(&stored) == Some(events.version) {
             report.unchanged = true;
             return Ok(report);
         }
 
+        context.progress.expect(tenants.values().flat_map(|todo| &todo.events).map(|file| file.rows).sum());
         let mut replacement = Replacement::default();
-        for (tenant, days) in self.affected(&events, done).await? {
-            let params = self.params(tenant).await?;
-            // From the youngest range on, because ranges widen into the past: one that reaches the range before it takes
-            // that in instead of replacing its days a second time.
-            let mut ranges = ranges(&days);
-            while let Some(changed) = ranges.pop() {
-                let written = replacement.add.len();
-                let mut replaced = before(*changed.start())..=after(*changed.end());
-                let mut chunks = chunks(events.files(tenant), &replaced);
-                while let Some(days) = chunks.pop() {
-                    context.check_cancelled()?;
-                    let cut = self.cut_days(&events, tenant, &days, &params).await?;
-                    report.rows_read += cut.rows_read;
-                    report.bytes_read += cut.bytes_read;
-                    if chunks.is_empty()
-                        && let Some(start) = starts_before(&cut.sessions, &changed, &replaced)
-                    {
-                        // A session that holds a changed day began before what is replaced.
-                        chunks.push(start..=before(*replaced.start()));
-                        replaced = start..=*replaced.end();
-                    }
-                    let now = context.clock.now();
-                    let files = write_days(table, tenant, cut.sessions, &days, now).await;
-                    replacement.add.extend(files.map_err(JobError::failed)?);
+        let mut changes = Vec::new();
+        for (tenant, todo) in tenants {
+            let files = stored.files(tenant);
+            match todo.how {
+                How::Renew(request) => {
+                    let named = files.iter().filter(|file| request.names_day(file.date));
+                    replacement.remove.extend(named.cloned());
+                    let added = renew(
+                        &self.engine,
+                        table,
+                        tenant,
+                        events.files(tenant),
+                        &todo.params,
+                        request,
+                        context,
+                        &mut report,
+                    );
+                    replacement.add.extend(added.await?);
+                    changes.push(Change { tenant, files: None });
                 }
-                match ranges.last_mut() {
-                    Some(earlier) if *replaced.start() <= after(after(*earlier.end())) => {
-                        *earlier = *earlier.start()..=*changed.end();
-                        replacement.add.truncate(written);
+                How::Absorb => {
+                    let absorbed =
+                        absorb(&self.engine, table, tenant, todo.events, files, &todo.params, context, &mut report);
+                    let absorbed = absorbed.await?;
+                    replacement.add.extend(absorbed.added);
+                    replacement.remove.extend(absorbed.removed);
+                    let mut written = Vec::new();
+                    if !absorbed.changes.is_empty() {
+                        let stem = Uuid::now_v7().simple().to_string();
+                        let file = table.write_changes(&stem, &absorbed.changes).await;
+                        written.push(file.map_err(JobError::failed)?);
                     }
-                    _ => {
-                        let files = existing.files(tenant).iter().filter(|file| replaced.contains(&file.date));
-                        replacement.remove.extend(files.cloned());
-                    }
+                    changes.push(Change { tenant, files: Some(written) });
                 }
             }
         }
         report.rows_written = replacement.add.iter().map(|file| file.rows).sum();
         report.bytes_written = replacement.add.iter().map(|file| file.size_bytes).sum();
+        let info = CommitInfo {
+            source_version: Some(events.version),
+            watermark: report.watermark,
+            settings,
+            changes,
+            ..CommitInfo::default()
+        };
         replacement
-            .commit(table, NAME, existing.version, events.version, report.watermark, context.clock.now())
+            .commit_with(table, NAME, stored.version, info, context.clock.now())
             .await
             .map_err(JobError::failed)?;
+        revisions::catch_up(&self.engine, &context.clock).await?;
         Ok(report)
     }
 }
 
-struct Cut {
-    sessions: Vec<RecordBatch>,
-    rows_read: u64,
-    bytes_read: u64,
+/// What a run has to do.
+struct Work {
+    events: std::sync::Arc<Snapshot>,
+    stored: std::sync::Arc<Snapshot>,
+    tenants: BTreeMap<Tenant, Todo>,
+    /// Per tenant the fingerprint of the settings that its sessions will have been cut with.
+    settings: BTreeMap<String, String>,
+}
+
+/// What a run has to do for one tenant.
+struct Todo {
+    how: How,
+    reason: &'static str,
+    params: SessionParams,
+    /// The files that will be read.
+    events: Vec<DataFile>,
+}
+
+enum How {
+    /// Merge the new events into stored sessions.
+    Absorb,
+    /// Cut the sessions of the days that the request names from events.
+    Renew(RunRequest),
+}
+
+impl Todo {
+    fn plan(&self, tenant: Tenant) -> PlanPart {
+        let mut days: Vec<_> = self.events.iter().map(|file| file.date).collect();
+        days.sort_unstable();
+        days.dedup();
+        PlanPart {
+            tenant,
+            reason: self.reason,
+            days,
+            rows: self.events.iter().map(|file| file.rows).sum(),
+            bytes: self.events.iter().map(|file| file.size_bytes).sum(),
+        }
+    }
+}
+
+fn done(stored: &Snapshot) -> Option<i64> {
+    stored.info.as_ref().and_then(|info| info.source_version)
 }
 
 impl SessionsJob {
-    /// The days on which events are new since version `done`, or all days.
-    async fn affected(
-        &self,
-        events: &Snapshot,
-        done: Option<i64>,
-    ) -> Result<BTreeMap<Tenant, BTreeSet<NaiveDate>>, JobError> {
-        let added = match done {
+    async fn work(&self, request: RunRequest) -> Result<Work, JobError> {
+        let lake = self.engine.lake();
+        let events = lake.table(Table::Events).snapshot().await.map_err(JobError::failed)?;
+        let stored = lake.table(Table::Sessions).snapshot().await.map_err(JobError::failed)?;
+        let last = lake.table(Table::Sessions).last_txn(&application(NAME)).await.map_err(JobError::failed)?;
+        let news = match done(&stored).or(last) {
             Some(done) => {
-                let events_table = self.engine.lake().table(Table::Events);
-                events_table.files_added(done, events.version).await.map_err(JobError::failed)?
+                lake.table(Table::Events).file_changes(done, events.version).await.map_err(JobError::failed)?
             }
             None => None,
         };
-        let files = match added {
-            Some(added) => added,
-            None => events.tenants().flat_map(|tenant| events.files(tenant).to_vec()).collect(),
-        };
-        let mut affected: BTreeMap<Tenant, BTreeSet<NaiveDate>> = BTreeMap::new();
-        for file in files {
-            affected.entry(file.tenant).or_default().insert(file.date);
+        let mut new_files: BTreeMap<Tenant, Vec<DataFile>> = BTreeMap::new();
+        let mut rows_went = Vec::new();
+        let everything = news.is_none();
+        if let Some(news) = news {
+            rows_went.extend(news.removed.into_iter().map(|(tenant, _)| tenant));
+            for file in news.added {
+                new_files.entry(file.tenant).or_default().push(file);
+            }
         }
-        Ok(affected)
+        let fingerprints = stored.info.as_ref().map(|info| info.settings.clone()).unwrap_or_default();
+        let mut work = Work { tenants: BTreeMap::new(), settings: BTreeMap::new(), events, stored };
+        let all: Vec<Tenant> = work.events.tenants().chain(work.stored.tenants()).collect();
+        for tenant in all {
+            if work.settings.contains_key(&tenant.to_string()) {
+                continue;
+            }
+            let params = self.params(tenant).await?;
+            let fingerprint = params.fingerprint();
+            let new_events = new_files.remove(&tenant).unwrap_or_default();
+            let known = fingerprints.get(&tenant.to_string());
+            let whole = RunRequest::FULL;
+            let (reason, how) = if everything {
+                ("first run", How::Renew(whole))
+            } else if rows_went.contains(&tenant) {
+                ("events were removed", How::Renew(whole))
+            } else if known.is_some_and(|known| *known != fingerprint) {
+                ("settings changed", How::Renew(whole))
+            } else if request.renews(tenant) && (request.all_days() || !new_events.is_empty() || !params.is_mergeable())
+            {
+                // With events that are new besides, all days are the simple answer; and where order decides, what
+                // happened before the days that are named has a say in how they are cut.
+                ("asked for", How::Renew(whole))
+            } else if request.renews(tenant) {
+                ("asked for", How::Renew(request))
+            } else if new_events.is_empty() {
+                work.settings.insert(tenant.to_string(), fingerprint);
+                continue;
+            } else if !params.is_mergeable() {
+                ("new events", How::Renew(whole))
+            } else {
+                ("new events", How::Absorb)
+            };
+            let events = match &how {
+                How::Absorb => new_events,
+                How::Renew(request) => {
+                    let files = work.events.files(tenant).iter();
+                    files.filter(|file| request.names_day(file.date)).cloned().collect()
+                }
+            };
+            work.settings.insert(tenant.to_string(), fingerprint);
+            work.tenants.insert(tenant, Todo { how, reason, params, events });
+        }
+        Ok(work)
     }
 
     async fn params(&self, tenant: Tenant) -> Result<SessionParams, JobError> {
@@ -169,121 +250,11 @@ impl SessionsJob {
         }
         Ok(params)
     }
-
-    /// The sessions that start on `days`, whole, and others that were cut on the way.
-    ///
-    /// The day before tells which sessions began earlier; as many days after are read as the sessions run on.
-    async fn cut_days(
-        &self,
-        events: &Snapshot,
-        tenant: Tenant,
-        days: &DayRange,
-        params: &SessionParams,
-    ) -> Result<Cut, JobError> {
-        let files = events.files(tenant);
-        let mut read = before(*days.start())..=after(*days.end());
-        let mut step_days = 1;
-        loop {
-            let chosen: Vec<_> = files.iter().filter(|file| read.contains(&file.date)).cloned().collect();
-            let rows_read = chosen.iter().map(|file| file.rows).sum();
-            let bytes_read = chosen.iter().map(|file| file.size_bytes).sum();
-            let sessions = self.cut(chosen, params).await.map_err(JobError::failed)?;
-            let goes_on =
-                sessions.iter().flat_map(spans).any(|(start, end)| days.contains(&start) && end >= *read.end());
-            if !goes_on || !files.iter().any(|file| file.date > *read.end()) {
-                return Ok(Cut { sessions, rows_read, bytes_read });
-            }
-            // A session without an end is found in few steps, however long it is.
-            read = *read.start()..=after_by(*read.end(), step_days);
-            step_days *= 2;
-        }
-    }
-
-    async fn cut(&self, files: Vec<DataFile>, params: &SessionParams) -> Result<Vec<RecordBatch>, PipelineError> {
-        let scan = touchline_pipeline::scan::LakeScan::new(Table::Events, files);
-        let context = self.engine.context();
-        Ok(sessions(&context, Arc::new(scan), params.clone())?.collect().await?)
-    }
 }
 
-type DayRange = RangeInclusive<NaiveDate>;
-
-/// First and last day of each session.
-fn spans(sessions: &RecordBatch) -> Vec<(NaiveDate, NaiveDate)> {
-    let days = |name: &str| {
-        let times =
-            sessions.column_by_name(name).and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
-        times.map(|times| times.values().iter().map(|micros| day_of(*micros)))
-    };
-    match (days(column::STARTED_AT), days(column::ENDED_AT)) {
-        (Some(starts), Some(ends)) => starts.zip(ends).collect(),
-        (None, _) | (_, None) => Vec::new(),
-    }
-}
-
-/// The day before the first session that holds a changed day although it starts before what is replaced.
-fn starts_before(sessions: &[RecordBatch], changed: &DayRange, replaced: &DayRange) -> Option<NaiveDate> {
-    let spans = sessions.iter().flat_map(spans);
-    let earlier = spans.filter(|(start, end)| start < replaced.start() && end >= changed.start());
-    earlier.map(|(start, _)| before(start)).min()
-}
-
-/// A range of days in parts that hold few enough events to be cut at once, oldest first.
-fn chunks(files: &[DataFile], days: &DayRange) -> Vec<DayRange> {
-    const MAX_ROWS: u64 = 4_000_000;
-    let mut chunks: Vec<DayRange> = Vec::new();
-    let mut rows = 0;
-    for day in days.start().iter_days().take_while(|day| day <= days.end()) {
-        let of_day: u64 = files.iter().filter(|file| file.date == day).map(|file| file.rows).sum();
-        rows += of_day;
-        match chunks.last_mut() {
-            Some(chunk) if rows <= MAX_ROWS => *chunk = *chunk.start()..=day,
-            _ => {
-                rows = of_day;
-                chunks.push(day..=day);
-            }
-        }
-    }
-    chunks
-}
-
-/// Consecutive days as ranges; days whose neighbourhoods touch are one range.
-fn ranges(days: &BTreeSet<NaiveDate>) -> Vec<DayRange> {
-    const REACH_DAYS: i64 = 4;
-    let mut ranges: Vec<DayRange> = Vec::new();
-    for &day in days {
-        match ranges.last_mut() {
-            Some(range) if (day - *range.end()).num_days() <= REACH_DAYS => *range = *range.start()..=day,
-            _ => ranges.push(day..=day),
-        }
-    }
-    ranges
-}
-
-fn before(day: NaiveDate) -> NaiveDate {
-    day.checked_sub_days(Days::new(1)).unwrap_or(day)
-}
-
-fn after(day: NaiveDate) -> NaiveDate {
-    after_by(day, 1)
-}
-
-fn after_by(day: NaiveDate, days: u64) -> NaiveDate {
-    day.checked_add_days(Days::new(days)).unwrap_or(day)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn day(text: &str) -> NaiveDate {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn days_whose_neighbourhoods_touch_are_one_range() {
-        let days = ["2026-01-01", "2026-01-02", "2026-01-05", "2026-01-20"].map(day).into_iter().collect();
-        let expected = [day("2026-01-01")..=day("2026-01-05"), day("2026-01-20")..=day("2026-01-20")];
-        assert_eq!(ranges(&days), expected);
-    }
+/// When sessions begin.
+fn starts_us(sessions: &RecordBatch) -> impl Iterator<Item = i64> + '_ {
+    let times = sessions.column_by_name(column::STARTED_AT);
+    let times = times.and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+    times.into_iter().flat_map(|times| times.values().iter().copied())
 }

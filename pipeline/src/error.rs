@@ -1,5 +1,6 @@
 //! What can go wrong in a query: the caller's parameters, the lake, or the engine.
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use touchline_lake::LakeError;
 
@@ -25,6 +26,12 @@ pub enum PipelineError {
 impl From<DataFusionError> for PipelineError {
     fn from(error: DataFusionError) -> Self {
         Self::Engine(Box::new(error))
+    }
+}
+
+impl From<ArrowError> for PipelineError {
+    fn from(error: ArrowError) -> Self {
+        DataFusionError::from(error).into()
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod channels;
 pub mod engine;
 pub mod error;
+pub mod identities;
 pub mod reports;
 pub mod scan;
 pub mod sessions;

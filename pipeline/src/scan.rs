@@ -38,6 +38,11 @@ impl LakeScan {
         Self { table, schema: scan_schema(table), files }
     }
 
+    /// The rows of change files of `table`: its columns, and whether a row went or came.
+    pub fn changes(table: Table, files: Vec<DataFile>) -> Self {
+        Self { table, schema: with_views(&touchline_lake::change_schema(table)), files }
+    }
+
     /// The same table, with those of its files that `keep` accepts.
     pub fn filter_files(mut self, keep: impl Fn(&DataFile) -> bool) -> Self {
         self.files.retain(keep);
@@ -52,7 +57,10 @@ impl LakeScan {
 
 /// The columns of the files, with text as views: they are cheap to filter, sort and take.
 pub fn scan_schema(table: Table) -> SchemaRef {
-    let files = table.file_schema();
+    with_views(&table.file_schema())
+}
+
+fn with_views(files: &Schema) -> SchemaRef {
     let fields = files.fields().iter().map(|field| match field.data_type() {
         DataType::Utf8 => Field::new(field.name(), DataType::Utf8View, field.is_nullable()),
         _ => field.as_ref().clone(),

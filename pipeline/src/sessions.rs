@@ -23,11 +23,13 @@ mod exec;
 mod finish;
 mod fragment;
 mod keys;
-mod merge;
+pub(crate) mod merge;
 mod ordered;
 pub mod profiles;
 mod provider;
+pub mod revisions;
 pub mod rules;
+pub mod stored;
 
 use std::sync::Arc;
 
@@ -58,6 +60,18 @@ impl Default for SessionParams {
                 .map(str::to_owned)
                 .to_vec(),
         }
+    }
+}
+
+impl SessionParams {
+    /// Whether new events can be merged into stored sessions. Otherwise sessions are cut from events alone.
+    pub fn is_mergeable(&self) -> bool {
+        self.rules.is_mergeable()
+    }
+
+    /// Equal for equal choices: a stored session is good as long as the choices behind it are the same.
+    pub fn fingerprint(&self) -> String {
+        format!("{} {self:?}", self.rules.definition())
     }
 }
 

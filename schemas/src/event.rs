@@ -195,11 +195,17 @@ pub const PAGE_VIEW: &str = "page_view";
 pub const SESSION_START: &str = "$session_start";
 /// Two ids belong to one person.
 pub const IDENTIFY: &str = "$identify";
+/// Two user ids belong to one person: `user_id` and the member `previous_id` of the properties.
+pub const ALIAS: &str = "$alias";
+/// A pair of ids does not belong to one person, whatever was said up to now: `user_id`, and the member `previous_id` of
+/// the properties or else `visitor_id`.
+pub const UNMERGE: &str = "$unmerge";
 /// Event types beginning with `$` that clients and Touchline itself may write.
-pub const RESERVED_EVENT_TYPES: [&str; 21] = [
+pub const RESERVED_EVENT_TYPES: [&str; 22] = [
     SESSION_START,
     IDENTIFY,
-    "$alias",
+    ALIAS,
+    UNMERGE,
     "$group",
     "$message_sent",
     "$message_delivered",

@@ -7,7 +7,7 @@ use chrono::Duration;
 use tokio_util::sync::CancellationToken;
 use touchline_ingest::event_ids::EventIdIndex;
 use touchline_ingest::lake_writer::LakeWriter;
-use touchline_jobs::{Job, JobContext, JobReport, RunRequest, SessionsJob, VisitorsJob};
+use touchline_jobs::{IdentitiesJob, Job, JobContext, JobReport, RunRequest, SessionsJob, VisitorsJob};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::clock::SharedClock;
@@ -20,7 +20,8 @@ pub struct Installation {
     pub engine: QueryEngine,
     /// Writes events.
     pub writer: LakeWriter,
-    control: ControlDb,
+    /// Accounts and their settings.
+    pub control: ControlDb,
     clock: SharedClock,
 }
 
@@ -37,10 +38,11 @@ impl Installation {
         Ok(Self { engine, writer, control, clock })
     }
 
-    /// Runs the jobs `sessions` and `visitors`, in this order.
+    /// Runs the jobs, in the order in which they need each other.
     pub async fn run_jobs(&self, full: bool) -> anyhow::Result<Vec<JobReport>> {
         let timeout = Duration::minutes(30);
-        let jobs: [Arc<dyn Job>; 2] = [
+        let jobs: [Arc<dyn Job>; 3] = [
+            Arc::new(IdentitiesJob::new(self.engine.clone())),
             Arc::new(SessionsJob::new(self.engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(self.engine.clone())),
         ];

@@ -221,7 +221,7 @@ fn without_campaign(batch: &RecordBatch) -> Result<BooleanArray, ArrowError> {
 }
 
 /// A fixed hash of what tells visitors apart; equal hashes of different visitors only share a partition.
-fn device_hashes(batch: &RecordBatch) -> Result<ArrayRef, ArrowError> {
+pub(super) fn device_hashes(batch: &RecordBatch) -> Result<ArrayRef, ArrowError> {
     let (visitor_ids, user_ids) = (text(batch, TextField::VisitorId)?, text(batch, TextField::UserId)?);
     let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
     let hashes = visitor_ids.iter().zip(user_ids.iter()).map(|(visitor, user)| hasher.hash_one(visitor.or(user)));

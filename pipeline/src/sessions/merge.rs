@@ -100,7 +100,7 @@ pub(super) fn whole(batch: &RecordBatch, groups: &Groups) -> Result<RecordBatch,
     let mut picked: HashMap<&str, ArrayRef> = HashMap::new();
     for pick in &PICKS {
         if batch.column_by_name(pick.at).is_some() {
-            let winners = groups.winners(batch, pick)?;
+            let winners = groups.winners(batch, pick.at, pick.event_id, pick.latest)?;
             for name in [pick.at, pick.event_id].into_iter().chain(pick.columns()) {
                 if let Some(values) = batch.column_by_name(name) {
                     picked.insert(name, compact(&take(values, &winners, None)?));
@@ -125,7 +125,7 @@ pub(super) fn whole(batch: &RecordBatch, groups: &Groups) -> Result<RecordBatch,
 }
 
 /// Text views that were taken out of larger arrays keep those alive; this copies what is left.
-fn compact(values: &ArrayRef) -> ArrayRef {
+pub(crate) fn compact(values: &ArrayRef) -> ArrayRef {
     match values.as_string_view_opt() {
         Some(views) => Arc::new(views.gc()),
         None => Arc::clone(values),
@@ -252,9 +252,9 @@ fn visitors(batch: &RecordBatch) -> Result<(Vec<u32>, usize), ArrowError> {
 }
 
 /// Rows, group by group: each group becomes one fragment.
-pub(super) struct Groups {
-    pub(super) rows: Vec<u32>,
-    pub(super) ends: Vec<u32>,
+pub(crate) struct Groups {
+    pub(crate) rows: Vec<u32>,
+    pub(crate) ends: Vec<u32>,
 }
 
 impl Groups {
@@ -267,14 +267,20 @@ impl Groups {
         })
     }
 
-    fn first_rows(&self) -> UInt32Array {
+    pub(crate) fn first_rows(&self) -> UInt32Array {
         self.iter().map(|group| group[0]).collect::<Vec<_>>().into()
     }
 
-    /// The row of each group that gives a pick's columns; null when none does.
-    fn winners(&self, batch: &RecordBatch, pick: &Pick) -> Result<UInt32Array, ArrowError> {
-        let at = times(batch, pick.at)?;
-        let ids = texts(batch, pick.event_id)?;
+    /// The row of each group whose `(at, id)` is the smallest or the greatest; null when `at` is null in all.
+    pub(crate) fn winners(
+        &self,
+        batch: &RecordBatch,
+        at: &str,
+        id: &str,
+        latest: bool,
+    ) -> Result<UInt32Array, ArrowError> {
+        let at = times(batch, at)?;
+        let ids = texts(batch, id)?;
         let all_valid = at.null_count() == 0;
         let winners = self.iter().map(|group| {
             let mut best: Option<u32> = None;
@@ -286,7 +292,7 @@ impl Groups {
                 let wins = best.is_none_or(|best| {
                     let (time, best_time) = (at.value(place), at.value(best as usize));
                     let order = time.cmp(&best_time).then_with(|| ids.value(place).cmp(ids.value(best as usize)));
-                    if pick.latest { order.is_gt() } else { order.is_lt() }
+                    if latest { order.is_gt() } else { order.is_lt() }
                 });
                 if wins {
                     best = Some(row);
@@ -297,7 +303,7 @@ impl Groups {
         Ok(winners.collect())
     }
 
-    fn sums(&self, values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    pub(crate) fn sums(&self, values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         match values.data_type() {
             DataType::Int64 => {
                 let values: &Int64Array = values.as_primitive::<Int64Type>();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 use deltalake_core::kernel::Action;
@@ -82,7 +83,7 @@ pub fn change_schema(table: Table) -> SchemaRef {
 }
 
 impl LakeTable {
-    /// Writes rows that went and rows that came, each with the columns of [`Table::file_schema`], to a change file.
+    /// Writes rows that went and rows that came, each with the columns of [`Table::file_schema`] in their order, to a change file.
     ///
     /// `stem` must be unique within the table.
     pub async fn write_changes(&self, stem: &str, rows: &[(ChangeKind, RecordBatch)]) -> Result<ChangeFile, LakeError> {
@@ -93,7 +94,9 @@ impl LakeTable {
         let batches = rows.iter().map(|(kind, rows)| {
             let kinds = StringArray::from_iter_values(std::iter::repeat_n(kind.as_str(), rows.num_rows()));
             let mut columns: Vec<arrow::array::ArrayRef> = vec![Arc::new(kinds)];
-            columns.extend_from_slice(rows.columns());
+            for (field, column) in schema.fields().iter().skip(1).zip(rows.columns()) {
+                columns.push(cast(column, field.data_type())?);
+            }
             RecordBatch::try_new(Arc::clone(&schema), columns)
         });
         let batches = batches.collect::<Result<Vec<_>, _>>().map_err(|error| failed(error.to_string()))?;

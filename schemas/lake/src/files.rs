@@ -33,6 +33,15 @@ pub struct DataFile {
     pub latest_end: Option<DateTime<Utc>>,
 }
 
+/// What some versions did to a table's rows.
+#[derive(Debug, Clone, Default)]
+pub struct FileChanges {
+    /// Files with rows that came, oldest first. Files that a later one of the versions removed are among them.
+    pub added: Vec<DataFile>,
+    /// Tenant and date of the files whose rows went.
+    pub removed: Vec<(Tenant, NaiveDate)>,
+}
+
 /// The files of one version of a table.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -93,22 +102,36 @@ impl LakeTable {
         Ok(snapshot)
     }
 
-    /// The files that versions `after + 1 ..= through` added with new data, oldest first; `None` when an entry of that
-    /// range is no longer in the log, so that only a full run can tell.
-    pub async fn files_added(&self, after: i64, through: i64) -> Result<Option<Vec<DataFile>>, LakeError> {
-        let mut added = Vec::new();
+    /// What versions `after + 1 ..= through` did to the table's rows; `None` when an entry of that range is no longer in
+    /// the log, so that only a full run can tell. Commits that only laid the same rows into other files are left out.
+    pub async fn file_changes(&self, after: i64, through: i64) -> Result<Option<FileChanges>, LakeError> {
+        let mut changes = FileChanges::default();
         for version in after + 1..=through {
             let Some(actions) = self.actions(version).await? else { return Ok(None) };
             for action in actions {
                 match action {
                     Action::Add(add) if add.data_change => {
-                        added.push(self.data_file(version, add.path, &add.partition_values, add.size, add.stats)?)
+                        let file = self.data_file(version, add.path, &add.partition_values, add.size, add.stats)?;
+                        changes.added.push(file);
+                    }
+                    Action::Remove(remove) if remove.data_change => {
+                        let Some(values) = &remove.partition_values else { return Ok(None) };
+                        let [_, _, day] = self.table().partition_columns();
+                        let date = partition_value(values, day).ok().and_then(|date| NaiveDate::from_str(date).ok());
+                        let Some(date) = date else { return Ok(None) };
+                        changes.removed.push((self.tenant(version, values)?, date));
                     }
                     _ => {}
                 }
             }
         }
-        Ok(Some(added))
+        Ok(Some(changes))
+    }
+
+    /// The files that versions `after + 1 ..= through` added with new rows, oldest first; `None` when an entry of that
+    /// range is no longer in the log.
+    pub async fn files_added(&self, after: i64, through: i64) -> Result<Option<Vec<DataFile>>, LakeError> {
+        Ok(self.file_changes(after, through).await?.map(|changes| changes.added))
     }
 
     /// The actions of a version's entry, or `None` when the log does not hold it any more.

@@ -11,10 +11,10 @@ mod files;
 mod open;
 mod parquet_file;
 
-pub use changes::{CHANGE_TYPE, Change, ChangeKind, Changes, change_schema};
+pub use changes::{CHANGE_TYPE, Change, ChangeFile, ChangeKind, Changes, change_schema};
 pub use commit::{Commit, CommitInfo, Txn};
 pub use durable::create_folders;
 pub use error::LakeError;
-pub use files::{DataFile, Snapshot};
+pub use files::{DataFile, FileChanges, Snapshot};
 pub use open::{Lake, LakeOptions, LakeTable};
 pub use parquet_file::{EncodedRows, NewFile, writer_properties};

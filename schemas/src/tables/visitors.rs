@@ -1,4 +1,7 @@
-//! `visitors`: one row per visitor with first and last touch. Written by the job `visitors`.
+//! `visitors`: one row per person with first and last touch. Written by the job `visitors`.
+//!
+//! Two rows of one person can be merged: counts add up, and of each touch the one with the smaller (first touches) or
+//! greater (last touches) time and session id holds. The columns marked *merge state* are there for that.
 
 use arrow::datatypes::Field;
 
@@ -6,29 +9,55 @@ use super::{count, instant, money, text};
 
 /// UTC date of `first_seen_at`; partition column.
 pub const FIRST_SEEN_DATE: &str = "first_seen_date";
-/// Start of the visitor's first session.
+/// The person: `u:` and a user id, or `v:` and a visitor id of whom no user is known.
+pub const PERSON_ID: &str = "person_id";
+/// The visitor id of the person's first session.
+pub const VISITOR_ID: &str = "visitor_id";
+/// The user id that was seen first.
+pub const USER_ID: &str = "user_id";
+/// Start of the person's first session.
 pub const FIRST_SEEN_AT: &str = "first_seen_at";
+/// Latest end of a session of the person.
+pub const LAST_SEEN_AT: &str = "last_seen_at";
+/// Sessions.
+pub const SESSION_COUNT: &str = "session_count";
+/// When the first event that carried the user id came (merge state).
+pub const USER_AT: &str = "user_at";
+/// The session with that event (merge state).
+pub const USER_SESSION_ID: &str = "user_session_id";
+/// End of the last session whose channel is not `direct` (merge state).
+pub const LAST_NON_DIRECT_ENDED_AT: &str = "last_non_direct_touch_ended_at";
 
-/// The sessions that a visitor's touches are taken from; each is the prefix of the columns in [`TOUCH_COLUMNS`].
+/// The sessions that a person's touches are taken from; each is the prefix of the columns in [`TOUCH_COLUMNS`].
 ///
 /// - `first_touch`: the first session in time.
 /// - `first_utm_touch`: the first session in time that carries any campaign parameter.
-/// - `last_touch`: the last session in time.
-/// - `last_non_direct_touch`: the last session in time whose channel is not `direct`.
+/// - `last_touch`: the session that ended last.
+/// - `last_non_direct_touch`: of those whose channel is not `direct`, the one that ended last.
 pub const TOUCHES: [&str; 4] = ["first_touch", "first_utm_touch", "last_touch", "last_non_direct_touch"];
 
-/// What is kept of each touch.
-pub const TOUCH_COLUMNS: [&str; 8] =
-    ["channel", "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term", "referrer", "landing_page"];
+/// What is kept of each touch, besides the time at which the session began (`<touch>_at`).
+pub const TOUCH_COLUMNS: [&str; 9] = [
+    "session_id",
+    "channel",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_content",
+    "utm_term",
+    "referrer",
+    "landing_page",
+];
 
 /// The columns of the data files.
 pub fn fields() -> Vec<Field> {
     let mut fields = vec![
-        text("visitor_id"),
-        text("user_id"),
+        text(PERSON_ID),
+        text(VISITOR_ID),
+        text(USER_ID),
         instant(FIRST_SEEN_AT),
-        instant("last_seen_at"),
-        count("session_count"),
+        instant(LAST_SEEN_AT),
+        count(SESSION_COUNT),
         count("event_count"),
         count("page_view_count"),
         count("conversion_count"),
@@ -38,5 +67,6 @@ pub fn fields() -> Vec<Field> {
         fields.push(instant(&format!("{touch}_at")));
         fields.extend(TOUCH_COLUMNS.iter().map(|column| text(&format!("{touch}_{column}"))));
     }
+    fields.extend([instant(USER_AT), text(USER_SESSION_ID), instant(LAST_NON_DIRECT_ENDED_AT)]);
     fields
 }

@@ -1,0 +1,139 @@
+//! Bringing stored visitors up to date with sessions that went and came.
+//!
+//! Counts can be taken back; a touch cannot: if the session that a touch was taken from went, the next best is not in
+//! the stored row. It need not be, if one that came is at least as good, because everything else was worse than the one
+//! that went. A session that late events extend never begins later or ends earlier than before, so that this is the
+//! rule; for the rest, the caller computes the person from all sessions.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, RecordBatch, new_null_array};
+use arrow::compute::{concat_batches, filter_record_batch, nullif};
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use touchline_schemas::tables::visitors as column;
+
+use super::merge::{PICKS, Pick, SUMS, merge, people};
+
+/// Visitors after an update.
+#[derive(Debug)]
+pub struct Updated {
+    /// Their rows. People without a session left have none.
+    pub rows: RecordBatch,
+    /// People who must be computed from all of their sessions, and have no row here.
+    pub unknown: HashSet<String>,
+}
+
+/// Brings the rows `stored` up to date. `went` and `came` are single sessions as visitors; all have the columns of a
+/// scan of `visitors`.
+pub fn update(stored: &RecordBatch, went: &RecordBatch, came: &RecordBatch) -> Result<Updated, ArrowError> {
+    let gone: HashSet<&str> = texts(went, PICKS[0].id)?.iter().flatten().collect();
+    let mut lost: HashMap<(&str, usize), (i64, &str)> = HashMap::new();
+    let mut kept = stored.columns().to_vec();
+    for (number, pick) in PICKS.iter().enumerate() {
+        let (times, ids, owners) = (times(stored, pick.at)?, texts(stored, pick.id)?, people(stored)?);
+        let is_lost: BooleanArray = (0..stored.num_rows())
+            .map(|row| {
+                let is_lost = times.is_valid(row) && gone.contains(ids.value(row));
+                if is_lost {
+                    lost.insert((owners.value(row), number), (times.value(row), ids.value(row)));
+                }
+                Some(is_lost)
+            })
+            .collect();
+        for (field, values) in stored.schema().fields().iter().zip(&mut kept) {
+            if pick.gives(field.name()) {
+                *values = nullif(values, &is_lost)?;
+            }
+        }
+    }
+    let kept = RecordBatch::try_new(stored.schema(), kept)?;
+    let rows = merge(&concat_batches(&stored.schema(), [&kept, came, &taken_back(went)?])?)?;
+
+    let mut unknown: HashSet<String> = HashSet::new();
+    let owners = people(&rows)?;
+    for (number, pick) in PICKS.iter().enumerate() {
+        let (times, ids) = (times(&rows, pick.at)?, texts(&rows, pick.id)?);
+        for row in 0..rows.num_rows() {
+            let Some(old) = lost.get(&(owners.value(row), number)) else { continue };
+            let new = times.is_valid(row).then(|| (times.value(row), ids.value(row)));
+            if !new.is_some_and(|new| at_least_as_good(pick, new, *old)) {
+                unknown.insert(owners.value(row).to_owned());
+            }
+        }
+    }
+    let sessions = counts(&rows, column::SESSION_COUNT)?;
+    unknown.extend(without_revenue(went, &rows)?);
+    // Whoever has no session left is known to have no row.
+    for row in (0..rows.num_rows()).filter(|row| sessions.value(*row) <= 0) {
+        unknown.remove(owners.value(row));
+    }
+    let remaining: BooleanArray =
+        (0..rows.num_rows()).map(|row| Some(sessions.value(row) > 0 && !unknown.contains(owners.value(row)))).collect();
+    Ok(Updated { rows: filter_record_batch(&rows, &remaining)?, unknown })
+}
+
+fn at_least_as_good(pick: &Pick, new: (i64, &str), old: (i64, &str)) -> bool {
+    if pick.latest { new >= old } else { new <= old }
+}
+
+/// People whose revenue is 0 after some was taken back: whether they have none or several that cancel out cannot be told.
+fn without_revenue(went: &RecordBatch, rows: &RecordBatch) -> Result<Vec<String>, ArrowError> {
+    let had = went.column_by_name(REVENUE).map(|revenue| revenue.null_count() < revenue.len());
+    if had != Some(true) {
+        return Ok(Vec::new());
+    }
+    let (owners, revenue) =
+        (people(rows)?, rows.column_by_name(REVENUE).and_then(|values| values.as_primitive_opt::<Decimal128Type>()));
+    let revenue = revenue.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no money `{REVENUE}`")))?;
+    let none = (0..rows.num_rows()).filter(|row| revenue.is_valid(*row) && revenue.value(*row) == 0);
+    Ok(none.map(|row| owners.value(row).to_owned()).collect())
+}
+
+/// The column that is null where there never was an amount.
+const REVENUE: &str = SUMS[4];
+
+/// Visitors that take their counts back and give no touch.
+fn taken_back(went: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = went.schema();
+    let columns = schema.fields().iter().zip(went.columns()).map(|(field, values)| {
+        let name = field.name().as_str();
+        if SUMS.contains(&name) {
+            return negated(values);
+        }
+        let is_picked = PICKS.iter().any(|pick| pick.gives(name));
+        Ok(if is_picked { new_null_array(field.data_type(), went.num_rows()) } else { Arc::clone(values) })
+    });
+    let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+    RecordBatch::try_new(schema, columns)
+}
+
+fn negated(values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    match values.data_type() {
+        DataType::Int64 => {
+            let negated: Int64Array = values.as_primitive::<Int64Type>().unary(|value| -value);
+            Ok(Arc::new(negated))
+        }
+        DataType::Decimal128(precision, scale) => {
+            let negated: Decimal128Array = values.as_primitive::<Decimal128Type>().unary(|value| -value);
+            Ok(Arc::new(negated.with_precision_and_scale(*precision, *scale)?))
+        }
+        other => Err(ArrowError::SchemaError(format!("{other} cannot be taken back"))),
+    }
+}
+
+fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::StringViewArray, ArrowError> {
+    let texts = rows.column_by_name(name).and_then(|values| values.as_string_view_opt());
+    texts.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no text `{name}`")))
+}
+
+fn times<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::TimestampMicrosecondArray, ArrowError> {
+    let times = rows.column_by_name(name).and_then(|values| values.as_primitive_opt::<TimestampMicrosecondType>());
+    times.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no time `{name}`")))
+}
+
+fn counts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a Int64Array, ArrowError> {
+    let counts = rows.column_by_name(name).and_then(|values| values.as_primitive_opt::<Int64Type>());
+    counts.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no count `{name}`")))
+}
