@@ -18,7 +18,9 @@ use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::log::LogOptions;
 use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
-use touchline_jobs::{IdentitiesJob, Job, RunError, RunRequest, Runner, SessionsJob, VisitorsJob};
+use touchline_jobs::{
+    Ended, IdentitiesJob, Job, JobPlan, Progress, RunError, RunRequest, Runner, SessionsJob, VisitorsJob,
+};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::Tenant;
@@ -122,6 +124,7 @@ impl App {
             let (runner, stop) = (runner.clone(), stop_jobs.clone());
             async move { runner.serve(stop).await }
         });
+        let watcher = tokio::spawn(runner.watcher(&self.config.alerts)?.serve(stop_jobs.clone()));
         let upkeep = tokio::spawn(metrics_upkeep(prometheus.clone()));
         let state = AppState::new(
             Arc::clone(&self.config),
@@ -143,6 +146,9 @@ impl App {
         }
         if jobs.await.is_err() {
             tracing::error!("the scheduler has died");
+        }
+        if watcher.await.is_err() {
+            tracing::error!("the watcher of jobs has died");
         }
         drop(lock);
         served.context("the server has failed")
@@ -177,19 +183,34 @@ impl App {
     }
 
     /// Runs one of [`JOB_NAMES`] now, waiting for a run of it that is going on, and returns the run's line of the
-    /// ledger, whether it succeeded or failed.
-    pub async fn run_job(&self, job: &'static str, full: bool) -> anyhow::Result<JobRun> {
+    /// ledger, whether it succeeded or failed. The run says in `progress`, which must be fresh, how far it has come.
+    pub async fn run_job(
+        &self,
+        job: &'static str,
+        request: RunRequest,
+        progress: Arc<Progress>,
+    ) -> anyhow::Result<JobRun> {
         const WAIT: Duration = Duration::from_millis(200);
         let lake = self.open_lake().await?;
         let runner = self.runner(self.query_engine(&lake)?)?;
-        // Whether a run that was made went well stands in the ledger.
-        while let Err(RunError::AlreadyRunning { .. }) =
-            runner.run_now(job, RunRequest { full, ..RunRequest::default() }, Trigger::Manual).await
-        {
-            tokio::time::sleep(WAIT).await;
+        let Ended { run_id, result } = loop {
+            match runner.run_now_watched(job, request, Trigger::Manual, Arc::clone(&progress)).await {
+                Err(RunError::AlreadyRunning { .. }) => tokio::time::sleep(WAIT).await,
+                ended => break ended?,
+            }
+        };
+        // Any other error stands in the ledger.
+        if let Err(error @ RunError::Control(_)) = result {
+            return Err(error.into());
         }
-        let run = self.control.runs(Some(job), 1).await?.into_iter().next();
-        run.with_context(|| format!("the ledger has no run of the job `{job}`"))
+        let run = self.control.run(run_id).await?;
+        run.with_context(|| format!("the ledger has lost the run {run_id} of the job `{job}`"))
+    }
+
+    /// What a run of one of [`JOB_NAMES`] would read.
+    pub async fn plan_job(&self, job: &'static str, request: RunRequest) -> anyhow::Result<JobPlan> {
+        let lake = self.open_lake().await?;
+        Ok(self.runner(self.query_engine(&lake)?)?.plan(job, request).await?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use touchline_schemas::Environment;
 
-use crate::commands::{account, config, demo, doctor, import, jobs, key, serve, sessions};
+use crate::commands::{account, alerts, config, demo, doctor, import, jobs, key, serve, sessions};
 
 /// The open analytics pipeline for first-party events and messages.
 ///
@@ -64,6 +64,9 @@ pub enum Command {
     /// Jobs: the derived tables.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    /// Alerts about jobs.
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
     /// Sessions: what a profile makes of events.
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
@@ -87,6 +90,7 @@ impl Command {
             Self::Account(_)
             | Self::Key(_)
             | Self::Jobs(_)
+            | Self::Alerts(_)
             | Self::Sessions(_)
             | Self::Import(_)
             | Self::Demo(_)
@@ -136,6 +140,10 @@ mod tests {
             "touchline key list --account acme",
             "touchline key revoke sk_live_ab12 --account acme",
             "touchline jobs run all --full",
+            "touchline jobs run sessions --full --account acme --from 2026-03-01 --to 2026-04-01 --plan --json",
+            "touchline alerts test",
+            "touchline account settings acme",
+            "touchline account settings acme time_zone=UTC conversion_values=a=fixed:1 --unset mask_ip --unset own_domains",
             "touchline jobs list",
             "touchline jobs history sessions --limit 5",
             "touchline sessions compare --account acme --profile touchline --profile matomo --from 2026-03-01 --limit 5",
@@ -153,9 +161,14 @@ mod tests {
 
     #[test]
     fn wrong_command_lines_are_usage_errors() {
-        for line in
-            ["touchline", "touchline jump", "touchline account create", "touchline import --format csv f --account a"]
-        {
+        for line in [
+            "touchline",
+            "touchline jump",
+            "touchline account create",
+            "touchline import --format csv f --account a",
+            "touchline jobs run",
+            "touchline jobs run sessions --from yesterday",
+        ] {
             let error = Args::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }

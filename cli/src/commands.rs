@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 pub mod account;
+pub mod alerts;
 pub mod config;
 pub mod demo;
 pub mod doctor;
@@ -64,6 +65,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome>
         Command::Account(command) => account::run(command, context).await,
         Command::Key(command) => key::run(command, context).await,
         Command::Jobs(command) => jobs::run(command, context).await,
+        Command::Alerts(command) => alerts::run(command, context).await,
         Command::Sessions(command) => sessions::run(command, context).await,
         Command::Import(args) => import::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,

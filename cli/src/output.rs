@@ -28,6 +28,16 @@ impl Output {
         Self { json }
     }
 
+    /// Whether programs read along: then nothing is shown but data.
+    pub const fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// A part of the answer that only people get at once; programs get all of it at the end.
+    pub fn text(self, text: &str) -> anyhow::Result<()> {
+        if self.json { Ok(()) } else { print(text) }
+    }
+
     /// One answer: as JSON for programs, as `text` for people.
     pub fn answer(self, value: &impl Serialize, text: &str) -> anyhow::Result<()> {
         if self.json { print(&serde_json::to_string(value)?) } else { print(text) }
@@ -95,6 +105,34 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// A size: `17 B`, `1.5 kB`, `2.0 GB`; a thousand of one unit is one of the next.
+pub fn bytes(size_bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if size_bytes < 1_000 {
+        return format!("{size_bytes} B");
+    }
+    // In tenths of a unit, so that nothing is rounded up into the next unit.
+    let (mut tenths, mut unit) = (size_bytes / 100, 0);
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        tenths /= 1_000;
+        unit += 1;
+    }
+    format!("{}.{} {}", count(tenths / 10), tenths % 10, UNITS[unit])
+}
+
+/// A time span, in the unit that suits it: `0.3 s`, `95 min`, `30 h`, `12 d`.
+pub fn span(duration_ms: u64) -> String {
+    const MINUTE_MS: u64 = 60_000;
+    const HOUR_MS: u64 = 60 * MINUTE_MS;
+    const DAY_MS: u64 = 24 * HOUR_MS;
+    match duration_ms {
+        ..120_000 => format!("{}.{} s", duration_ms / 1_000, duration_ms % 1_000 / 100),
+        120_000..7_200_000 => format!("{} min", duration_ms / MINUTE_MS),
+        7_200_000..172_800_000 => format!("{} h", duration_ms / HOUR_MS),
+        _ => format!("{} d", duration_ms / DAY_MS),
+    }
+}
+
 fn aligned(cells: &[String], widths: &[usize], numeric: &[bool]) -> String {
     let padded =
         cells.iter().zip(widths).zip(numeric).map(|((cell, width), numeric)| {
@@ -154,6 +192,32 @@ mod tests {
         check(cause().context("cannot write"), "cannot write: no space");
         check(cause().context("cannot write: no space"), "cannot write: no space");
         check(cause().context("cannot write: no space").context("x.log"), "x.log: cannot write: no space");
+    }
+
+    #[test]
+    fn sizes_and_spans_have_units_that_suit_them() {
+        for (size_bytes, expected) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (999_999, "999.9 kB"),
+            (1_000_000, "1.0 MB"),
+            (1_550_000_000, "1.5 GB"),
+            (u64::MAX, "18,446.7 PB"),
+        ] {
+            assert_eq!(bytes(size_bytes), expected);
+        }
+        for (duration_ms, expected) in [
+            (0, "0.0 s"),
+            (1_250, "1.2 s"),
+            (119_999, "119.9 s"),
+            (120_000, "2 min"),
+            (7_200_000, "2 h"),
+            (172_799_999, "47 h"),
+            (172_800_000, "2 d"),
+        ] {
+            assert_eq!(span(duration_ms), expected);
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::error::Error;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
 use touchline_schemas::config::JobConfig;
 use touchline_schemas::control::{ControlDb, ControlError, JobRun, RunOutcome, RunStatus, Trigger};
 
-use crate::job::JobReport;
+use crate::job::{JobReport, RunRequest};
 use crate::schedule::Schedule;
 
 /// Longest pause before a retry, in seconds.
@@ -21,6 +22,10 @@ pub struct Due {
     pub scheduled_for: DateTime<Utc>,
     /// What the ledger will give as its reason.
     pub trigger: Trigger,
+    /// Which attempt it is, counted from 1.
+    pub attempt: u16,
+    /// What it is asked to do: a retry is asked for what the failed run was asked for.
+    pub request: RunRequest,
 }
 
 /// A job's schedule and the limits that go with it.
@@ -53,7 +58,7 @@ impl Plan {
         match last {
             Some(scheduled_for) => {
                 let attempts = control.attempts(self.job, scheduled_for).await?;
-                Ok(self.retry(&attempts, now).map(|trigger| Due { scheduled_for, trigger }))
+                Ok(self.retry(scheduled_for, &attempts, now))
             }
             None => Ok(None),
         }
@@ -65,11 +70,11 @@ impl Plan {
         let missed_others = self.schedule.next_after(last) != Some(scheduled_for);
         // Nobody was there at that time: either it passed before this process began, or others passed before it.
         let trigger = if missed_others || scheduled_for < self.since { Trigger::CatchUp } else { Trigger::Schedule };
-        Some(Due { scheduled_for, trigger })
+        Some(Due { scheduled_for, trigger, attempt: 1, request: RunRequest::default() })
     }
 
-    /// Whether the attempts so far at one time of the schedule call for another at `now`.
-    fn retry(&self, attempts: &[JobRun], now: DateTime<Utc>) -> Option<Trigger> {
+    /// The attempt that the attempts so far at one time of the schedule call for at `now`.
+    fn retry(&self, scheduled_for: DateTime<Utc>, attempts: &[JobRun], now: DateTime<Utc>) -> Option<Due> {
         let newest = attempts.last()?;
         let wanted = match newest.status {
             RunStatus::Succeeded => false,
@@ -81,7 +86,9 @@ impl Plan {
                 failures <= self.max_retries && now - ended_at >= back_off(failures)
             }
         };
-        wanted.then_some(newest.trigger)
+        let attempt = u16::try_from(attempts.len()).unwrap_or(u16::MAX).saturating_add(1);
+        let due = Due { scheduled_for, trigger: newest.trigger, attempt, request: request_of(newest) };
+        wanted.then_some(due)
     }
 }
 
@@ -103,8 +110,20 @@ fn back_off(failures: u32) -> TimeDelta {
     TimeDelta::seconds(seconds.min(MAX_BACK_OFF_S))
 }
 
-/// The ledger's entry for a run that succeeded.
-pub fn succeeded(report: &JobReport) -> RunOutcome {
+/// What the ledger keeps of a request: nothing if it asks for nothing but what is new.
+pub fn request_entry(request: RunRequest) -> Option<serde_json::Value> {
+    let asks = request != RunRequest::default();
+    asks.then(|| serde_json::to_value(request)).and_then(Result::ok)
+}
+
+/// What a run was asked to do, by the ledger.
+pub fn request_of(run: &JobRun) -> RunRequest {
+    run.request.as_ref().and_then(|request| RunRequest::deserialize(request).ok()).unwrap_or_default()
+}
+
+/// The ledger's entry for a run that succeeded and ended at `now`.
+pub fn succeeded(report: &JobReport, now: DateTime<Utc>) -> RunOutcome {
+    let lag = report.watermark.map(|watermark| now - watermark);
     RunOutcome::Succeeded {
         rows_read: report.rows_read,
         rows_written: report.rows_written,
@@ -112,11 +131,18 @@ pub fn succeeded(report: &JobReport) -> RunOutcome {
         bytes_written: report.bytes_written,
         source_version: report.source_version,
         watermark: report.watermark,
+        // A clock that was set back makes no negative lag.
+        lag_ms: lag.map(|lag| u64::try_from(lag.num_milliseconds()).unwrap_or_default()),
     }
 }
 
-/// The ledger's entry for a run that failed: the error with all its causes.
+/// The ledger's entry for a run that failed.
 pub fn failed(error: &dyn Error) -> RunOutcome {
+    RunOutcome::Failed { error: with_causes(error).chars().take(MAX_ERROR_CHARS).collect() }
+}
+
+/// An error with all its causes.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -128,7 +154,7 @@ pub fn failed(error: &dyn Error) -> RunOutcome {
         }
         cause = error.source();
     }
-    RunOutcome::Failed { error: text.chars().take(MAX_ERROR_CHARS).collect() }
+    text
 }
 
 #[cfg(test)]
@@ -154,7 +180,9 @@ mod tests {
     #[test]
     fn missed_times_count_as_one_run() {
         let check = |last: i64, now: i64, expected: Option<(i64, Trigger)>| {
-            let expected = expected.map(|(second, trigger)| Due { scheduled_for: at(second), trigger });
+            let request = RunRequest::default();
+            let expected =
+                expected.map(|(second, trigger)| Due { scheduled_for: at(second), trigger, attempt: 1, request });
             assert_eq!(every_5_minutes().newly_due(at(last), at(now)), expected, "{last} {now}");
         };
         check(10, 299, None);
@@ -192,12 +220,16 @@ mod tests {
             scheduled_for: Some(at(0)),
             started_at: at(0),
             finished_at: finished_at.map(at),
+            attempt: 1,
+            request: None,
+            duration_ms: None,
             rows_read: None,
             rows_written: None,
             bytes_read: None,
             bytes_written: None,
             source_version: None,
             watermark: None,
+            lag_ms: None,
             error: None,
         }
     }
@@ -206,8 +238,9 @@ mod tests {
     fn failures_are_retried_with_growing_pauses_and_then_given_up() {
         let check = |failures: usize, pause_s: i64, expected: bool| {
             let attempts = vec![attempt(RunStatus::Failed, Some(100)); failures];
-            let retry = every_5_minutes().retry(&attempts, at(100 + pause_s));
-            assert_eq!(retry, expected.then_some(Trigger::CatchUp), "{failures} {pause_s}");
+            let retry = every_5_minutes().retry(at(0), &attempts, at(100 + pause_s));
+            let retry = retry.map(|due| (due.trigger, usize::from(due.attempt)));
+            assert_eq!(retry, expected.then_some((Trigger::CatchUp, failures + 1)), "{failures} {pause_s}");
         };
         check(0, 1_000, false);
         check(1, 0, false);
@@ -223,12 +256,35 @@ mod tests {
     fn retry_follows_the_newest_attempt() {
         let check = |status: RunStatus, finished_at: Option<i64>, expected: bool| {
             let attempts = [attempt(RunStatus::Failed, Some(0)), attempt(status, finished_at)];
-            assert_eq!(every_5_minutes().retry(&attempts, at(100)).is_some(), expected, "{status:?}");
+            assert_eq!(every_5_minutes().retry(at(0), &attempts, at(100)).is_some(), expected, "{status:?}");
         };
         check(RunStatus::Succeeded, Some(1), false);
         check(RunStatus::Running, None, true);
         check(RunStatus::Abandoned, Some(96), true);
         check(RunStatus::Abandoned, Some(97), false);
+    }
+
+    #[test]
+    fn retry_keeps_the_request() {
+        let day = chrono::NaiveDate::from_ymd_opt(2026, 2, 1);
+        for request in [RunRequest::default(), RunRequest::FULL, RunRequest { from: day, ..RunRequest::default() }] {
+            let failed = JobRun { request: request_entry(request), ..attempt(RunStatus::Failed, Some(0)) };
+            let due = every_5_minutes().retry(at(0), &[failed], at(100)).unwrap();
+            assert_eq!(due.request, request);
+        }
+        assert_eq!(request_entry(RunRequest::default()), None);
+    }
+
+    #[test]
+    fn lag_is_the_age_of_what_was_written() {
+        let check = |watermark: Option<i64>, expected: Option<u64>| {
+            let report = JobReport { watermark: watermark.map(at), ..JobReport::default() };
+            let RunOutcome::Succeeded { lag_ms, .. } = succeeded(&report, at(100)) else { panic!("not a success") };
+            assert_eq!(lag_ms, expected, "{watermark:?}");
+        };
+        check(Some(97), Some(3_000));
+        check(Some(101), Some(0));
+        check(None, None);
     }
 
     #[test]

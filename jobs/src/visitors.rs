@@ -25,7 +25,7 @@ use crate::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, RunRequest}
 const NAME: &str = "visitors";
 
 /// Sessions whose people are computed at once.
-const SESSIONS_PER_PART: u64 = 4_000_000;
+const SESSIONS_PER_PART: u64 = 1_000_000;
 
 /// The job.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ pub mod channels;
 pub mod engine;
 pub mod error;
 pub mod identities;
+mod lean;
 pub mod reports;
 pub mod scan;
 pub mod sessions;

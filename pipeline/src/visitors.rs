@@ -18,7 +18,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringViewArray};
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::compute::filter_record_batch;
 use datafusion::catalog::TableProvider;
 use datafusion::common::exec_datafusion_err;
 use datafusion::common::runtime::SpawnedTask;
@@ -34,13 +34,14 @@ use touchline_schemas::tables::{Table, sessions as session, visitors as column};
 pub use update::{Updated, update};
 
 use crate::identities::People;
+use crate::lean::{concat_lean, lean_batch, own_bytes};
 use crate::scan::scan_schema;
 
 /// Names this definition in answers.
 pub const DEFINITION: &str = "visitors/2";
 
 /// Rows that are gathered before they are merged.
-const ROWS_PER_MERGE: usize = 1 << 19;
+const ROWS_PER_MERGE: usize = 1 << 18;
 
 /// Which people are computed.
 #[derive(Debug, Clone)]
@@ -103,7 +104,7 @@ pub async fn visitors(
         SpawnedTask::spawn_blocking(move || {
             let theirs = parts.iter().map(|batch| of_part(batch, number, partitions));
             let theirs = theirs.collect::<Result<Vec<_>>>()?;
-            Ok(merge::merge(&concat_batches(&scan_schema(Table::Visitors), &theirs)?)?)
+            Ok(merge::merge(&concat_lean(&scan_schema(Table::Visitors), &theirs)?)?)
         })
         .join()
     });
@@ -126,30 +127,41 @@ async fn merged(
     memory: MemoryReservation,
 ) -> Result<Vec<RecordBatch>> {
     let mut done = Vec::new();
-    let mut gathered: Vec<RecordBatch> = Vec::new();
-    let mut rows = 0;
+    let (mut gathered, mut rows) = (Vec::new(), 0);
     while let Some(batch) = stream.try_next().await? {
         let ids = people.of_sessions(&batch)?;
-        let theirs = humans(&batch, &ids, |person| who.takes(person))?;
+        let theirs = lean_batch(&humans(&batch, &ids, |person| who.takes(person))?)?;
         rows += theirs.num_rows();
-        gathered.push(fragment::fragments(&theirs, &people.of_sessions(&theirs)?)?);
+        gathered.push(theirs);
         if rows >= ROWS_PER_MERGE {
-            done.push(merge_all(std::mem::take(&mut gathered), &memory).await?);
+            done.push(merge_all(std::mem::take(&mut gathered), &people, &memory).await?);
             rows = 0;
         }
     }
-    done.push(merge_all(gathered, &memory).await?);
+    if rows > 0 {
+        done.push(merge_all(gathered, &people, &memory).await?);
+    }
     Ok(done)
 }
 
-async fn merge_all(gathered: Vec<RecordBatch>, memory: &MemoryReservation) -> Result<RecordBatch> {
+/// The visitors of some sessions. Sessions are put together before they become visitors, who look at each of them up
+/// to four times.
+async fn merge_all(
+    sessions: Vec<RecordBatch>,
+    people: &Arc<People>,
+    memory: &MemoryReservation,
+) -> Result<RecordBatch> {
+    let people = Arc::clone(people);
     let merged = SpawnedTask::spawn_blocking(move || {
-        let rows = concat_batches(&scan_schema(Table::Visitors), &gathered)?;
-        drop(gathered);
-        merge::merge(&rows)
+        let rows = match sessions.first() {
+            Some(first) => concat_lean(&first.schema(), &sessions)?,
+            None => return Ok(RecordBatch::new_empty(scan_schema(Table::Visitors))),
+        };
+        drop(sessions);
+        merge::merge(&fragment::fragments(&rows, &people.of_sessions(&rows)?)?)
     });
     let merged = merged.join().await.map_err(|error| exec_datafusion_err!("visitors: {error}"))??;
-    memory.try_grow(merged.get_array_memory_size())?;
+    memory.try_grow(own_bytes(&merged))?;
     Ok(merged)
 }
 

@@ -3,6 +3,7 @@
 //! Precedence is decided by the caller: it reads the file with [`Config::from_toml`], lays the environment over it
 //! with [`Config::apply_env`], then its own flags.
 
+mod alerts;
 mod auth;
 mod check;
 mod env;
@@ -13,11 +14,13 @@ mod lake;
 mod log;
 mod query;
 mod redact;
+mod secret;
 mod server;
 mod sessions;
 
 use serde::{Deserialize, Serialize};
 
+pub use alerts::{AlertsConfig, is_this_machine};
 pub use auth::AuthConfig;
 pub use error::ConfigError;
 pub use ingest::IngestConfig;
@@ -25,6 +28,7 @@ pub use jobs::{JobConfig, JobsConfig};
 pub use lake::LakeConfig;
 pub use log::LogConfig;
 pub use query::QueryConfig;
+pub use secret::Secret;
 pub use server::ServerConfig;
 pub use sessions::SessionsConfig;
 
@@ -44,6 +48,8 @@ pub struct Config {
     pub query: QueryConfig,
     /// The schedule of the derived tables.
     pub jobs: JobsConfig,
+    /// Who is told when a job is in trouble.
+    pub alerts: AlertsConfig,
     /// The definition of a session.
     pub sessions: SessionsConfig,
     /// Keys.
@@ -85,6 +91,7 @@ impl Config {
         self.lake.validate()?;
         self.query.validate()?;
         self.jobs.validate()?;
+        self.alerts.validate()?;
         self.sessions.validate()?;
         self.auth.validate()
     }
@@ -105,17 +112,25 @@ mod tests {
     fn sample_file_mentions_every_setting() {
         let sample: toml::Table = toml::from_str(SAMPLE).unwrap();
         assert_eq!(sample, toml::Table::try_from(Config::default()).unwrap());
-        // The one setting whose default is to be absent.
-        assert!(SAMPLE.lines().any(|line| line.starts_with("# uri = ")));
+        // The settings whose default is to be absent.
+        for setting in ["# uri = ", "# webhook_url = ", "# secret = "] {
+            assert!(SAMPLE.lines().any(|line| line.starts_with(setting)), "{setting}");
+        }
     }
 
     #[test]
     fn sample_file_explains_every_setting() {
         let lines: Vec<&str> = SAMPLE.lines().collect();
+        // All jobs have the same settings, which are explained at the first.
+        let mut explained = std::collections::BTreeSet::new();
+        let mut section = "";
         for pair in lines.windows(2) {
-            if pair[1].contains(" = ") && !pair[1].starts_with('#') {
-                assert!(pair[0].starts_with('#'), "no comment above `{}`", pair[1]);
+            if pair[1].starts_with('[') {
+                section = if pair[1].starts_with("[jobs.") { "[jobs.*]" } else { pair[1] };
             }
+            let Some((setting, _)) = pair[1].split_once(" = ").filter(|_| !pair[1].starts_with('#')) else { continue };
+            let is_new = explained.insert((section, setting));
+            assert!(pair[0].starts_with('#') || !is_new, "no comment above `{}` of {section}", pair[1]);
         }
     }
 
@@ -150,9 +165,19 @@ mod tests {
     #[test]
     fn unknown_settings_are_refused_in_every_section() {
         check_refused("colour = 1", "unknown field `colour`");
-        for section in
-            ["server", "ingest", "log", "lake", "query", "jobs", "jobs.sessions", "jobs.visitors", "sessions", "auth"]
-        {
+        for section in [
+            "server",
+            "ingest",
+            "log",
+            "lake",
+            "query",
+            "jobs",
+            "jobs.sessions",
+            "jobs.visitors",
+            "alerts",
+            "sessions",
+            "auth",
+        ] {
             check_refused(&format!("[{section}]\ncolour = 1"), "unknown field `colour`");
         }
     }

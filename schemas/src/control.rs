@@ -4,9 +4,11 @@
 //! SQLite today. Tables are declared and queried through sea-query only, so that another backend needs no second
 //! set of statements.
 
+mod account_settings;
 mod accounts;
 mod error;
 mod ingest_ledger;
+mod job_history;
 mod job_runs;
 mod keys;
 mod leases;
@@ -22,10 +24,11 @@ use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _};
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
 use tokio::time::Instant;
 
-pub use accounts::{Account, AccountSettings, AccountStatus};
+pub use account_settings::SETTINGS;
+pub use accounts::{Account, AccountSettings, AccountStatus, ConversionValue};
 pub use error::ControlError;
 pub use ingest_ledger::{IngestCounts, IngestHour};
-pub use job_runs::{JobRun, RunId, RunOutcome, RunStatus, Trigger};
+pub use job_runs::{JobRun, NewRun, RunId, RunOutcome, RunStatus, Trigger};
 pub use keys::{ApiKey, AuthFailure, AuthenticatedKey, KeyKind, KeyRef, NewKey, PlainKey};
 pub use leases::LeaseState;
 pub use migrations::Migrator;

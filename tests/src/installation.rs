@@ -38,22 +38,31 @@ impl Installation {
         Ok(Self { engine, writer, control, clock })
     }
 
-    /// Runs the jobs, in the order in which they need each other.
-    pub async fn run_jobs(&self, full: bool) -> anyhow::Result<Vec<JobReport>> {
+    /// The jobs of derived tables, in the order in which they need each other.
+    pub fn jobs(&self) -> Vec<Arc<dyn Job>> {
         let timeout = Duration::minutes(30);
-        let jobs: [Arc<dyn Job>; 3] = [
+        vec![
             Arc::new(IdentitiesJob::new(self.engine.clone())),
             Arc::new(SessionsJob::new(self.engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(self.engine.clone())),
-        ];
+        ]
+    }
+
+    /// Runs one job.
+    pub async fn run_job(&self, job: &dyn Job, full: bool) -> anyhow::Result<JobReport> {
         let context = JobContext {
             clock: Arc::clone(&self.clock),
             cancellation: CancellationToken::new(),
             progress: Arc::default(),
         };
+        Ok(job.run(RunRequest { full, ..RunRequest::default() }, &context).await?)
+    }
+
+    /// Runs all jobs of derived tables.
+    pub async fn run_jobs(&self, full: bool) -> anyhow::Result<Vec<JobReport>> {
         let mut reports = Vec::new();
-        for job in jobs {
-            reports.push(job.run(RunRequest { full, ..RunRequest::default() }, &context).await?);
+        for job in self.jobs() {
+            reports.push(self.run_job(&*job, full).await?);
         }
         Ok(reports)
     }

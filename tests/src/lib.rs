@@ -3,6 +3,7 @@
 pub mod event_table;
 pub mod installation;
 pub mod logged;
+pub mod memory;
 pub mod naive_sessions;
 pub mod rows;
 pub mod shop;

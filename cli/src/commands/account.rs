@@ -1,4 +1,6 @@
-//! `touchline account`: create, list.
+//! `touchline account`: create, list, settings.
+
+mod settings;
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
@@ -21,6 +23,12 @@ pub enum AccountCommand {
     },
     /// Lists all accounts.
     List,
+    /// Shows what an account has chosen for itself, after changing it as asked.
+    ///
+    /// Settings: time_zone, own_domains, mask_ip, session_profile, session_timeout_minutes, session_splits,
+    /// channel_rules, conversion_event_types, conversion_values, attribution_lookback_days, retention_days. Lists are
+    /// separated by commas. Tables follow with the next run of their jobs.
+    Settings(settings::SettingsArgs),
 }
 
 /// An account as it is printed.
@@ -63,6 +71,7 @@ impl Row for AccountRow {
 pub async fn run(command: AccountCommand, context: &Context) -> anyhow::Result<Outcome> {
     let app = context.app().await?;
     match command {
+        AccountCommand::Settings(args) => settings::run(args, context, &app).await?,
         AccountCommand::Create { slug, name } => {
             let name = name.unwrap_or_else(|| slug.clone());
             let account = AccountRow::from(app.control.create_account(&slug, &name, context.clock.now()).await?);

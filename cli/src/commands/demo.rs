@@ -9,6 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
+use touchline_jobs::RunRequest;
 use touchline_schemas::Environment;
 use touchline_schemas::control::{KeyKind, NewKey, RunStatus, Scope, Scopes};
 
@@ -101,7 +102,7 @@ async fn play(args: &DemoArgs, context: &Context, app: &App, client: &DemoClient
 async fn run_jobs(app: &App, output: Output) -> anyhow::Result<()> {
     for job in JOB_NAMES {
         output.note(&format!("Running the job {job} …"));
-        let run = app.run_job(job, false).await?;
+        let run = app.run_job(job, RunRequest::default(), Arc::default()).await?;
         if run.status != RunStatus::Succeeded {
             bail!("the job {job} has {}: {}", run.status.as_str(), run.error.unwrap_or_default());
         }

@@ -1,29 +1,27 @@
 //! `touchline jobs`: run, list, history.
 
+mod plan;
+mod run;
+
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use touchline_jobs::RunRequest;
 use touchline_schemas::config::JobConfig;
-use touchline_schemas::control::{JobRun, RunStatus};
+use touchline_schemas::control::JobRun;
 
 use super::{Context, Outcome, Usage};
 use crate::app::{App, JOB_NAMES};
-use crate::output::{NOTHING, Row, count};
-
-/// The word for all jobs.
-const ALL: &str = "all";
+use crate::output::{NOTHING, Row, bytes, count, span};
 
 /// What can be done with jobs.
 #[derive(Debug, Subcommand)]
 pub enum JobsCommand {
     /// Runs a job now, or all of them in the order in which they need each other.
-    Run {
-        /// The job's name, or `all`.
-        job: String,
-        /// Recomputes everything instead of what is new.
-        #[arg(long)]
-        full: bool,
-    },
+    ///
+    /// Every run does what is new; the options say what is computed anew besides. Prints a line for each job when it
+    /// has ended, and a progress bar meanwhile. The first job that fails ends the command.
+    Run(run::RunArgs),
     /// Lists the jobs, their schedules and their last runs.
     List,
     /// Lists past runs, the latest first.
@@ -70,31 +68,64 @@ impl Row for JobRow {
 struct RunRow(JobRun);
 
 impl Row for RunRow {
-    const HEADINGS: &[&str] =
-        &["run", "job", "trigger", "started", "seconds", "status", "rows read", "rows written", "error"];
+    const HEADINGS: &[&str] = &[
+        "run",
+        "job",
+        "trigger",
+        "attempt",
+        "asked for",
+        "started",
+        "took",
+        "status",
+        "rows read",
+        "read",
+        "rows written",
+        "written",
+        "lag",
+        "error",
+    ];
 
     fn cells(&self) -> Vec<String> {
         let run = &self.0;
-        let duration_ms = run.finished_at.map(|finished_at| (finished_at - run.started_at).num_milliseconds());
-        let seconds = duration_ms.map_or_else(dash, |ms| format!("{}.{}", ms / 1_000, ms % 1_000 / 100));
+        // Of a run whose process died, the ledger knows only when that was noticed.
+        let by_clock = run.finished_at.map(|finished_at| (finished_at - run.started_at).num_milliseconds());
+        let duration_ms = run.duration_ms.or(by_clock.and_then(|ms| u64::try_from(ms).ok()));
         vec![
             run.id.to_string(),
             run.job.clone(),
             run.trigger.as_str().to_owned(),
+            run.attempt.to_string(),
+            asked_for(run),
             time(Some(run.started_at)),
-            seconds,
+            duration_ms.map_or_else(dash, span),
             run.status.as_str().to_owned(),
             run.rows_read.map_or_else(dash, count),
+            run.bytes_read.map_or_else(dash, bytes),
             run.rows_written.map_or_else(dash, count),
+            run.bytes_written.map_or_else(dash, bytes),
+            run.lag_ms.map_or_else(dash, span),
             run.error.clone().unwrap_or_default(),
         ]
     }
 }
 
+/// What a run was asked for besides what is new, as the command line would spell it.
+fn asked_for(run: &JobRun) -> String {
+    let request = run.request.as_ref().and_then(|request| RunRequest::deserialize(request).ok()).unwrap_or_default();
+    let words = [
+        request.full.then(|| "full".to_owned()),
+        request.account.map(|account| format!("account={account}")),
+        request.from.map(|from| format!("from={from}")),
+        request.to.map(|to| format!("to={to}")),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    if words.is_empty() { dash() } else { words.join(" ") }
+}
+
 /// Does it.
 pub async fn run(command: JobsCommand, context: &Context) -> anyhow::Result<Outcome> {
     match command {
-        JobsCommand::Run { job, full } => run_now(context, &job, full).await,
+        JobsCommand::Run(args) => run::run(args, context).await,
         JobsCommand::List => {
             let app = context.app().await?;
             let mut rows = Vec::new();
@@ -111,24 +142,6 @@ pub async fn run(command: JobsCommand, context: &Context) -> anyhow::Result<Outc
             Ok(Outcome::Done)
         }
     }
-}
-
-async fn run_now(context: &Context, job: &str, full: bool) -> anyhow::Result<Outcome> {
-    let jobs = if job == ALL { JOB_NAMES.to_vec() } else { vec![known(job)?] };
-    let app = context.app().await?;
-    let mut runs = Vec::new();
-    for job in jobs {
-        let run = app.run_job(job, full).await?;
-        let failed = run.status != RunStatus::Succeeded;
-        runs.push(RunRow(run));
-        // What comes next reads what this one should have written.
-        if failed {
-            break;
-        }
-    }
-    let succeeded = runs.iter().all(|run| run.0.status == RunStatus::Succeeded);
-    context.output.rows(&runs)?;
-    Ok(if succeeded { Outcome::Done } else { Outcome::Failed })
 }
 
 async fn job_row(app: &App, job: &'static str) -> anyhow::Result<Option<JobRow>> {

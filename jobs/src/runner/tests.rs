@@ -8,10 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use touchline_schemas::config::JobConfig;
 use touchline_schemas::control::{JobRun, RunStatus};
-use touchline_schemas::{Clock, MockClock};
+use touchline_schemas::{AccountId, Clock, Environment, MockClock, Tenant};
+use uuid::Uuid;
 
 use super::*;
-use crate::job::JobPlan;
+use crate::job::{JobError, JobPlan, PlanPart};
+
+mod watching;
 
 /// What a test job does when it is run.
 #[derive(Debug, Clone, Copy)]
@@ -42,12 +45,14 @@ impl Job for TestJob {
         self.name
     }
 
-    async fn plan(&self, _: RunRequest, _: &JobContext) -> Result<JobPlan, JobError> {
-        Ok(JobPlan::default())
+    async fn plan(&self, request: RunRequest, _: &JobContext) -> Result<JobPlan, JobError> {
+        Ok(plan_of(request))
     }
 
     async fn run(&self, request: RunRequest, context: &JobContext) -> Result<JobReport, JobError> {
         self.requests.lock().unwrap().push(request);
+        context.progress.expect(10);
+        context.progress.advance(4);
         self.started.notify_one();
         let act = self.script.lock().unwrap().pop_front().unwrap_or(Act::Succeed);
         match act {
@@ -66,7 +71,22 @@ impl Job for TestJob {
 }
 
 fn report() -> JobReport {
-    JobReport { rows_read: 10, rows_written: 4, source_version: Some(7), ..JobReport::default() }
+    JobReport {
+        rows_read: 10,
+        rows_written: 4,
+        bytes_read: 1_000,
+        bytes_written: 400,
+        source_version: Some(7),
+        watermark: Some(at(0)),
+        unchanged: false,
+    }
+}
+
+/// Something to read if everything is asked for.
+fn plan_of(request: RunRequest) -> JobPlan {
+    let tenant = Tenant { account_id: AccountId(Uuid::nil()), environment: Environment::Live };
+    let part = PlanPart { tenant, reason: "asked for", days: Vec::new(), rows: 10, bytes: 1_000 };
+    JobPlan { source_version: Some(7), parts: if request.full { vec![part] } else { Vec::new() } }
 }
 
 /// 2026-03-01T12:00:00Z and `seconds`.
@@ -168,6 +188,59 @@ async fn ledger_keeps_what_a_run_did() {
     let run = fixture.runs().await.remove(0);
     assert_eq!((run.started_at, run.finished_at), (at(303), Some(at(303))));
     assert_eq!((run.rows_read, run.rows_written, run.source_version), (Some(10), Some(4), Some(7)));
+    assert_eq!((run.bytes_read, run.bytes_written), (Some(1_000), Some(400)));
+    assert_eq!((run.watermark, run.lag_ms), (Some(at(0)), Some(303_000)));
+    assert_eq!((run.attempt, run.request), (1, None));
+    assert!(run.duration_ms.is_some());
+}
+
+#[tokio::test]
+async fn ledger_keeps_what_was_asked_for() {
+    let fixture = Fixture::new(&[]).await;
+    fixture.run_now().await.unwrap();
+    let request = fixture.runs().await.remove(0).request.unwrap();
+    assert_eq!(serde_json::from_value::<RunRequest>(request).unwrap(), RunRequest::FULL);
+}
+
+#[tokio::test]
+async fn plan_leaves_no_trace_and_waits_for_nobody() {
+    let fixture = Fixture::new(&[Act::Wait]).await;
+    let run = fixture.begin().await;
+    assert_eq!(fixture.runner.plan("sessions", RunRequest::FULL).await.unwrap(), plan_of(RunRequest::FULL));
+    assert!(fixture.runner.plan("sessions", RunRequest::default()).await.unwrap().parts.is_empty());
+    assert!(matches!(
+        fixture.runner.plan("sesions", RunRequest::FULL).await,
+        Err(RunError::UnknownJob { job }) if job == "sesions"
+    ));
+    fixture.job.go_on.notify_one();
+    run.await.unwrap().unwrap();
+    assert_eq!(fixture.ledger().await, [(None, Trigger::Manual, RunStatus::Succeeded)]);
+}
+
+#[tokio::test]
+async fn each_run_has_a_progress_of_its_own() {
+    let fixture = Fixture::new(&[]).await;
+    for _ in 0..2 {
+        let progress = Arc::<Progress>::default();
+        let request = RunRequest::default();
+        let run = fixture.runner.run_now_watched("sessions", request, Trigger::Manual, progress.clone()).await;
+        let Ended { run_id, result } = run.unwrap();
+        assert_eq!(result.unwrap(), report());
+        assert_eq!(progress.rows(), (4, 10));
+        assert_eq!(fixture.runs().await.last().unwrap().id, run_id);
+    }
+}
+
+#[tokio::test]
+async fn history_is_pruned_once_a_day() {
+    let fixture = Fixture::configured(&[], |config| config.history_days = 1).await;
+    for second in [300, 600, 900] {
+        assert_eq!(fixture.tick_at(second).await, 1);
+    }
+    assert_eq!(fixture.runs().await.len(), 3);
+    let two_days = 2 * 86_400;
+    assert_eq!(fixture.tick_at(two_days).await, 1);
+    assert_eq!(fixture.ledger().await, [(Some(two_days), Trigger::CatchUp, RunStatus::Succeeded)]);
 }
 
 #[tokio::test]
@@ -247,7 +320,8 @@ async fn run_of_a_dead_process_is_taken_over_when_its_lease_expires() {
     let fixture = Fixture::new(&[]).await;
     let ttl = Duration::from_secs(60);
     fixture.control.acquire_lease("job:sessions", "dead#0", ttl, at(300)).await.unwrap();
-    fixture.control.start_run("sessions", Trigger::Schedule, Some(at(300)), at(300)).await.unwrap();
+    let run = NewRun::first("sessions", Trigger::Schedule, Some(at(300)));
+    fixture.control.start_run(run, at(300)).await.unwrap();
     assert_eq!(fixture.tick_at(359).await, 0);
     // The lease is free: the run is found dead, and like any failed run is tried again after a second.
     assert_eq!(fixture.tick_at(360).await, 0);
@@ -268,6 +342,7 @@ async fn failed_run_is_retried_with_growing_pauses_and_given_up() {
     }
     assert_eq!(started, [300, 301, 305, 321]);
     assert_eq!(fixture.ledger().await, [(Some(300), Trigger::Schedule, RunStatus::Failed); 4]);
+    assert_eq!(fixture.runs().await.into_iter().map(|run| run.attempt).collect::<Vec<_>>(), [1, 2, 3, 4]);
     let error = fixture.runs().await[0].error.clone();
     assert_eq!(error.as_deref(), Some("the job `sessions` failed: disk on fire"));
     // The next time of the schedule begins anew.

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use chrono::NaiveDate;
 use touchline_lake::DataFile;
 
-/// Rows of one part: about 300 MB while they are merged. A single day may hold more.
-const MAX_ROWS: u64 = 3_000_000;
+/// Rows of one part: some 400 MB while they are merged. A single day may hold more.
+const MAX_ROWS: u64 = 1_000_000;
 
 /// Some days' files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,9 +73,9 @@ mod tests {
 
     #[test]
     fn days_are_taken_together_while_they_are_small() {
-        let files = [("2026-01-03", 1_000_000), ("2026-01-01", 1_000_000), ("2026-01-01", 500_000)];
+        let files = [("2026-01-03", 300_000), ("2026-01-01", 400_000), ("2026-01-01", 200_000)];
         check(&files, 0, &[("2026-01-01", "2026-01-03")]);
-        check(&files, 1_000_000, &[("2026-01-01", "2026-01-01"), ("2026-01-03", "2026-01-03")]);
+        check(&files, 300_000, &[("2026-01-01", "2026-01-01"), ("2026-01-03", "2026-01-03")]);
         check(
             &[("2026-01-01", 9_000_000), ("2026-01-02", 1)],
             0,

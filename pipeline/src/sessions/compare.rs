@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::UInt64Type;
 use arrow::error::ArrowError;
 use chrono::{DateTime, Duration, Utc};
@@ -21,9 +21,10 @@ use touchline_schemas::tables::{Table, events, sessions as column};
 
 use super::fragment::{Shape, fragments};
 use super::keys::Keys;
-use super::merge::{DEVICE_HASH, apart, texts, times};
+use super::merge::{DEVICE_HASH, texts, times};
 use super::ordered::{Cut, Step, steps};
 use super::{SessionParams, SessionRules};
+use crate::lean::{concat_lean, own_batch};
 use crate::reports::{TimeRange, instant};
 use crate::scan::scan_schema;
 use crate::{PipelineError, QueryEngine};
@@ -181,10 +182,10 @@ async fn read_share(
     while let Some(batch) = stream.try_next().await? {
         for (side, parts) in sides.iter().zip(&mut parts) {
             let batch = fragments(&batch, &side.shape.fragments, &side.params).map_err(engine)?;
-            parts.push(apart(&of_share(&batch, share, shares).map_err(engine)?).map_err(engine)?);
+            parts.push(own_batch(&of_share(&batch, share, shares).map_err(engine)?).map_err(engine)?);
         }
     }
-    let whole = |side: usize| concat_batches(&sides[side].shape.fragments, &parts[side]).map_err(engine);
+    let whole = |side: usize| concat_lean(&sides[side].shape.fragments, &parts[side]).map_err(engine);
     Ok([whole(0)?, whole(1)?])
 }
 

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::common::runtime::SpawnedTask;
@@ -21,8 +20,9 @@ use datafusion::physical_plan::{
 };
 use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
 
-use super::merge::{DEVICE_HASH, apart, merge};
+use super::merge::{DEVICE_HASH, merge};
 use super::{SessionParams, finish, fragment, ordered};
+use crate::lean::{concat_lean, lean_batch, own_batch, own_bytes};
 
 /// Rows that the first phase gathers before it merges them: enough to find most of a session's events together, few
 /// enough to stay near the processor.
@@ -216,6 +216,7 @@ struct Gathered {
 
 impl Gathered {
     fn push(&mut self, batch: RecordBatch, memory: &MemoryReservation) -> Result<()> {
+        let batch = lean_batch(&batch)?;
         let bytes = own_bytes(&batch);
         memory.try_grow(bytes)?;
         self.rows += batch.num_rows();
@@ -228,12 +229,12 @@ impl Gathered {
         let (schema, params, phase) = (Arc::clone(&work.fragments), Arc::clone(&work.params), work.phase);
         // Sorting and cutting takes long enough to keep a worker from requests that wait for it.
         let merged = SpawnedTask::spawn_blocking(move || {
-            let batch = concat_batches(&schema, &self.batches)?;
+            let batch = concat_lean(&schema, &self.batches)?;
             drop(self.batches);
             match (params.rules.is_mergeable(), phase) {
                 (true, _) => merge(&batch, &params.rules),
                 // Where order decides, all events of a visitor must be seen together.
-                (false, Phase::Partial) => apart(&batch),
+                (false, Phase::Partial) => own_batch(&batch),
                 (false, Phase::Final) => ordered::merge(&batch, &params.rules),
             }
         });
@@ -241,14 +242,4 @@ impl Gathered {
         work.memory.free();
         Ok(merged)
     }
-}
-
-/// The bytes that belong to a batch's rows. Arrays of text views share their text with others, which would be counted
-/// once for each batch that looks into it.
-fn own_bytes(batch: &RecordBatch) -> usize {
-    let column_bytes = |column: &ArrayRef| match column.as_string_view_opt() {
-        Some(views) => views.len() * size_of::<u128>() + views.lengths().map(|length| length as usize).sum::<usize>(),
-        None => column.to_data().get_slice_memory_size().unwrap_or(0),
-    };
-    batch.columns().iter().map(column_bytes).sum()
 }

@@ -7,7 +7,6 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Int64Array, PrimitiveArray, RecordBatch, StringViewArray,
     TimestampMicrosecondArray, UInt32Array,
 };
-use arrow::compute::take;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use touchline_schemas::event::TextField;
@@ -15,6 +14,7 @@ use touchline_schemas::tables::sessions as column;
 
 use super::keys::Keys;
 use super::rules::SessionRules;
+use crate::lean::take_lean;
 
 /// Which of the merged fragments gives some columns: the one whose `(at, event_id)` is the smallest or the largest.
 pub(super) struct Pick {
@@ -90,11 +90,6 @@ pub(super) fn merge(batch: &RecordBatch, rules: &SessionRules) -> Result<RecordB
     whole(batch, &groups)
 }
 
-/// Leaves fragments as they are, in memory of their own.
-pub(super) fn apart(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    RecordBatch::try_new(batch.schema(), batch.columns().iter().map(compact).collect())
-}
-
 /// One fragment for each group of rows.
 pub(super) fn whole(batch: &RecordBatch, groups: &Groups) -> Result<RecordBatch, ArrowError> {
     let mut picked: HashMap<&str, ArrayRef> = HashMap::new();
@@ -103,7 +98,7 @@ pub(super) fn whole(batch: &RecordBatch, groups: &Groups) -> Result<RecordBatch,
             let winners = groups.winners(batch, pick.at, pick.event_id, pick.latest)?;
             for name in [pick.at, pick.event_id].into_iter().chain(pick.columns()) {
                 if let Some(values) = batch.column_by_name(name) {
-                    picked.insert(name, compact(&take(values, &winners, None)?));
+                    picked.insert(name, take_lean(values, &winners)?);
                 }
             }
         }
@@ -118,18 +113,10 @@ pub(super) fn whole(batch: &RecordBatch, groups: &Groups) -> Result<RecordBatch,
             return groups.sums(values);
         }
         // What identifies the visitor: the same in every fragment of a session.
-        Ok(compact(&take(values, &first, None)?))
+        take_lean(values, &first)
     });
     let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
     RecordBatch::try_new(schema, columns)
-}
-
-/// Text views that were taken out of larger arrays keep those alive; this copies what is left.
-pub(crate) fn compact(values: &ArrayRef) -> ArrayRef {
-    match values.as_string_view_opt() {
-        Some(views) => Arc::new(views.gc()),
-        None => Arc::clone(values),
-    }
 }
 
 pub(super) fn times<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a TimestampMicrosecondArray, ArrowError> {

@@ -4,7 +4,7 @@ use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
-use arrow::compute::{concat_batches, filter_record_batch, not};
+use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType, UInt64Type};
 use arrow::error::ArrowError;
 use datafusion::catalog::TableProvider;
@@ -21,6 +21,7 @@ use super::fragment::{Shape, device_hashes};
 use super::keys::key_column;
 use super::merge::DEVICE_HASH;
 use super::{SessionParams, SessionRules};
+use crate::lean::lean;
 use crate::scan::scan_schema;
 
 /// Fragments with all columns of a session, some of the same session perhaps: what is left of events after a first
@@ -108,11 +109,6 @@ pub fn open_and_over(
     Ok((filter_record_batch(sessions, &open)?, filter_record_batch(sessions, &not(&open)?)?))
 }
 
-/// One batch of many.
-pub fn concatenated(batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
-    concat_batches(&scan_schema(Table::Sessions), batches)
-}
-
 fn as_fragments(sessions: &RecordBatch, schema: &SchemaRef, rules: &SessionRules) -> Result<RecordBatch, ArrowError> {
     let hashes = device_hashes(sessions)?;
     let starts = column_of(sessions, column::STARTED_AT)?;
@@ -121,7 +117,7 @@ fn as_fragments(sessions: &RecordBatch, schema: &SchemaRef, rules: &SessionRules
         DEVICE_HASH => Ok(Arc::clone(&hashes)),
         name => match key_column(name, rules, starts, client_session_ids)? {
             Some(key) => Ok(key),
-            None => column_of(sessions, name).cloned(),
+            None => column_of(sessions, name).map(lean),
         },
     });
     RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<Vec<_>, ArrowError>>()?)

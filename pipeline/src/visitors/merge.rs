@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringViewArray};
-use arrow::compute::take;
+use arrow::array::{Array, AsArray, RecordBatch, StringViewArray};
 use arrow::error::ArrowError;
 use touchline_schemas::tables::visitors as column;
 
-use crate::sessions::merge::{Groups, compact};
+use crate::lean::take_lean;
+use crate::sessions::merge::Groups;
 
 /// Which of the merged rows gives some columns: the one whose `(at, id)` is the smallest or the greatest.
 #[derive(Debug)]
@@ -88,8 +88,7 @@ pub(super) fn merge(visitors: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         }
         let pick = PICKS.iter().find(|pick| pick.gives(name));
         let rows = pick.and_then(|pick| winners.get(pick.at)).unwrap_or(&first);
-        let values: ArrayRef = take(values, rows, None)?;
-        Ok(compact(&values))
+        take_lean(values, rows)
     });
     let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
     RecordBatch::try_new(schema, columns)

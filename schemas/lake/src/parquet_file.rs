@@ -16,7 +16,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use touchline_schemas::Tenant;
 use touchline_schemas::event::TextField;
 use touchline_schemas::paths::partition_folder;
-use touchline_schemas::tables::{Table, events, rejected_events, sessions};
+use touchline_schemas::tables::{
+    Table, identities, instant_type, rejected_events, session_revisions, sessions, visitors,
+};
 
 use crate::LakeError;
 use crate::open::LakeTable;
@@ -117,22 +119,42 @@ pub fn writer_properties(table: Table) -> WriterProperties {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_column_statistics_enabled(table.time_column().into(), EnabledStatistics::Page);
-    let distinct: &[&str] = match table {
-        Table::Events => &[TextField::EventId.column(), events::OCCURRED_AT, events::RECEIVED_AT],
-        Table::RejectedEvents => &[rejected_events::REJECTED_ID, rejected_events::BODY, rejected_events::RECEIVED_AT],
-        Table::Sessions => &[sessions::SESSION_ID, sessions::STARTED_AT, sessions::ENDED_AT],
-        Table::Visitors
-        | Table::IdentityEdges
-        | Table::Identities
-        | Table::SessionRevisions
-        | Table::Touchpoints
-        | Table::Attribution
-        | Table::TrafficRollups => &[],
-    };
-    for column in distinct {
-        properties = properties.set_column_dictionary_enabled((*column).into(), false);
+    for column in distinct_columns(table) {
+        properties = properties.set_column_dictionary_enabled(column.into(), false);
     }
     properties.build()
+}
+
+/// Columns in which nearly every value is another: a dictionary of them would be built for nothing.
+fn distinct_columns(table: Table) -> Vec<String> {
+    let columns: &[&str] = match table {
+        Table::Events => &[TextField::EventId.column()],
+        Table::RejectedEvents => &[rejected_events::REJECTED_ID, rejected_events::BODY],
+        Table::Sessions => &[
+            sessions::SESSION_ID,
+            TextField::VisitorId.column(),
+            sessions::FIRST_EVENT_ID,
+            sessions::LAST_EVENT_ID,
+            sessions::UTM_EVENT_ID,
+            sessions::ENTRY_EVENT_ID,
+            sessions::EXIT_EVENT_ID,
+            sessions::USER_EVENT_ID,
+            sessions::CLIENT_SESSION_EVENT_ID,
+        ],
+        Table::Visitors => &[visitors::PERSON_ID, visitors::VISITOR_ID, visitors::USER_SESSION_ID],
+        Table::IdentityEdges => &[],
+        Table::Identities => &[identities::ID],
+        Table::SessionRevisions => &[session_revisions::SESSION_ID, session_revisions::REPLACED_BY],
+        Table::Touchpoints | Table::Attribution | Table::TrafficRollups => &[],
+    };
+    let schema = table.file_schema();
+    let instants = schema.fields().iter().filter(|field| field.data_type() == &instant_type());
+    let mut columns: Vec<String> =
+        columns.iter().map(|name| (*name).to_owned()).chain(instants.map(|field| field.name().clone())).collect();
+    if table == Table::Visitors {
+        columns.extend(visitors::TOUCHES.map(|touch| format!("{touch}_session_id")));
+    }
+    columns
 }
 
 /// Delta's statistics of a file: the row count and the range of the table's time column.

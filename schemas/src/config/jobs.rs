@@ -19,6 +19,9 @@ macro_rules! jobs {
             pub poll_interval_s: u64,
             /// Seconds after which a job that a dead process was running may be started by another. Default 60.
             pub lease_ttl_s: u64,
+            /// Days for which runs stay in the history. Default 90; of each job the newest run and the newest that
+            /// succeeded stay longer.
+            pub history_days: u16,
             $($(#[$doc])* #[serde(deserialize_with = $from)] pub $job: JobConfig,)*
         }
 
@@ -28,6 +31,7 @@ macro_rules! jobs {
                     enabled: true,
                     poll_interval_s: 1,
                     lease_ttl_s: 60,
+                    history_days: 90,
                     $($job: JobConfig::every($schedule),)*
                 }
             }
@@ -45,6 +49,7 @@ macro_rules! jobs {
             pub(super) fn validate(&self) -> Result<(), ConfigError> {
                 within("jobs.poll_interval_s", self.poll_interval_s, 1..=3_600)?;
                 within("jobs.lease_ttl_s", self.lease_ttl_s, 5..=86_400)?;
+                within("jobs.history_days", self.history_days, 1..=3_650)?;
                 $(self.$job.validate(concat!("jobs.", stringify!($job)))?;)*
                 Ok(())
             }

@@ -24,6 +24,7 @@ fn redact(table: &mut Table) {
             Value::String(content) if SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending)) => {
                 *content = REDACTED.to_owned();
             }
+            Value::String(content) if name.ends_with("webhook_url") => *content = origin(content),
             Value::String(content) => *content = text(content),
             Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) => {}
         }
@@ -46,6 +47,14 @@ pub(super) fn text(content: &str) -> String {
     }
 }
 
+/// The scheme, host and port of an address: many services put the secret of a webhook into its path.
+fn origin(content: &str) -> String {
+    match url::Url::parse(content).map(|url| url.origin()) {
+        Ok(origin) if origin.is_tuple() => format!("{}/{REDACTED}", origin.ascii_serialization()),
+        Ok(_) | Err(_) => REDACTED.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,9 +70,21 @@ mod tests {
     }
 
     #[test]
+    fn webhooks_show_only_their_origin() {
+        let check = |input: &str, expected: &str| assert_eq!(origin(input), expected);
+        check("https://hooks.example/services/T0/B0/secret", "https://hooks.example/***");
+        check("https://id:secret@hooks.example:8443/?key=1", "https://hooks.example:8443/***");
+        check("hooks.example/secret", "***");
+    }
+
+    #[test]
     fn settings_named_as_secrets_are_not_printed() {
-        let mut table: Table = toml::from_str("[a]\nsigning_key = 'x'\nlisten = 'y'").unwrap();
+        let mut table: Table =
+            toml::from_str("[a]\nsigning_key = 'x'\nlisten = 'y'\nwebhook_url = 'https://z/x'").unwrap();
         redact(&mut table);
-        assert_eq!(table, toml::from_str::<Table>("[a]\nsigning_key = '***'\nlisten = 'y'").unwrap());
+        assert_eq!(
+            table,
+            toml::from_str::<Table>("[a]\nsigning_key = '***'\nlisten = 'y'\nwebhook_url = 'https://z/***'").unwrap()
+        );
     }
 }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::moment::{micros, new_id};
 use super::{ControlDb, ControlError};
-use crate::config::SessionsConfig;
 use crate::tenant::AccountId;
 
 /// Most characters of a slug.
@@ -114,19 +113,6 @@ pub enum ConversionValue {
 }
 
 impl AccountSettings {
-    fn validate(&self) -> Result<(), ControlError> {
-        let limits = SessionsConfig::TIMEOUT_MINUTES;
-        match self.session_timeout_minutes {
-            Some(given) if !limits.contains(&given) => Err(ControlError::InvalidSetting {
-                field: "session_timeout_minutes",
-                min: *limits.start(),
-                max: *limits.end(),
-                given,
-            }),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     fn to_json(&self) -> Result<serde_json::Value, ControlError> {
         serde_json::to_value(self).map_err(|source| corrupt_settings(source.to_string()))
     }

@@ -64,17 +64,23 @@ pub enum ControlError {
         /// Its length in characters.
         length_chars: usize,
     },
-    /// A setting of an account lies outside its limits.
-    #[error("{field} must be between {min} and {max}, not {given}")]
+    /// A setting of an account is outside its limits.
+    #[error("{field} must be {limit}, not `{given}`")]
     InvalidSetting {
         /// The setting.
         field: &'static str,
-        /// Its least value.
-        min: u16,
-        /// Its greatest value.
-        max: u16,
+        /// What it may be.
+        limit: String,
         /// What was given.
-        given: u16,
+        given: String,
+    },
+    /// An account has no such setting.
+    #[error("there is no setting `{field}`: the settings are {known}")]
+    UnknownSetting {
+        /// What was named.
+        field: String,
+        /// The names of all settings.
+        known: String,
     },
     /// Another account has this slug.
     #[error("an account with the slug `{slug}` exists already")]
@@ -126,6 +132,7 @@ impl ControlError {
             | Self::InvalidSlug { .. }
             | Self::InvalidName { .. }
             | Self::InvalidSetting { .. }
+            | Self::UnknownSetting { .. }
             | Self::SlugTaken { .. }
             | Self::UnknownAccount { .. }
             | Self::PublishableScopes { .. }

@@ -1,6 +1,7 @@
 //! The ledger of job runs: what ran, when, why, and what came of it.
 
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Expr;
@@ -76,6 +77,28 @@ impl RunStatus {
     }
 }
 
+/// A run that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRun<'a> {
+    /// The job's name.
+    pub job: &'a str,
+    /// Why it is started.
+    pub trigger: Trigger,
+    /// The time in the schedule that it stands for; none if somebody asked for it.
+    pub scheduled_for: Option<DateTime<Utc>>,
+    /// Which attempt at that time it is, counted from 1.
+    pub attempt: u16,
+    /// What it was asked to do, if anything besides what is new.
+    pub request: Option<serde_json::Value>,
+}
+
+impl<'a> NewRun<'a> {
+    /// The first attempt of a run that is asked for nothing but what is new.
+    pub const fn first(job: &'a str, trigger: Trigger, scheduled_for: Option<DateTime<Utc>>) -> Self {
+        Self { job, trigger, scheduled_for, attempt: 1, request: None }
+    }
+}
+
 /// What came of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunOutcome {
@@ -93,6 +116,8 @@ pub enum RunOutcome {
         source_version: Option<i64>,
         /// Everything received before this time is in what it wrote.
         watermark: Option<DateTime<Utc>>,
+        /// Milliseconds from the watermark to the end of the run.
+        lag_ms: Option<u64>,
     },
     /// It gave an error.
     Failed {
@@ -118,6 +143,12 @@ pub struct JobRun {
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Which attempt at its time in the schedule it is, counted from 1.
+    pub attempt: u16,
+    /// What it was asked to do, if anything besides what is new.
+    pub request: Option<serde_json::Value>,
+    /// Milliseconds that it took, by a clock that nobody sets; none while it runs, and if its process died.
+    pub duration_ms: Option<u64>,
     /// Rows read.
     pub rows_read: Option<u64>,
     /// Rows written.
@@ -130,11 +161,13 @@ pub struct JobRun {
     pub source_version: Option<i64>,
     /// Everything received before this time is in what it wrote.
     pub watermark: Option<DateTime<Utc>>,
+    /// Milliseconds from the watermark to the end of the run.
+    pub lag_ms: Option<u64>,
     /// What it said when it failed.
     pub error: Option<String>,
 }
 
-mod entity {
+pub(super) mod entity {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -155,6 +188,10 @@ mod entity {
         pub source_version: Option<i64>,
         pub watermark: Option<DateTimeUtc>,
         pub error: Option<String>,
+        pub attempt: i16,
+        pub request: Option<Json>,
+        pub duration_ms: Option<i64>,
+        pub lag_ms: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -178,12 +215,16 @@ impl TryFrom<entity::Model> for JobRun {
             scheduled_for: row.scheduled_for,
             started_at: row.started_at,
             finished_at: row.finished_at,
+            attempt: u16::try_from(row.attempt).unwrap_or(u16::MAX),
+            request: row.request,
+            duration_ms: count(row.duration_ms),
             rows_read: count(row.rows_read),
             rows_written: count(row.rows_written),
             bytes_read: count(row.bytes_read),
             bytes_written: count(row.bytes_written),
             source_version: row.source_version,
             watermark: row.watermark,
+            lag_ms: count(row.lag_ms),
             error: row.error,
         })
     }
@@ -191,35 +232,48 @@ impl TryFrom<entity::Model> for JobRun {
 
 impl ControlDb {
     /// Opens a line for a run that begins.
-    pub async fn start_run(
-        &self,
-        job: &str,
-        trigger: Trigger,
-        scheduled_for: Option<DateTime<Utc>>,
-        now: DateTime<Utc>,
-    ) -> Result<RunId, ControlError> {
+    pub async fn start_run(&self, run: NewRun<'_>, now: DateTime<Utc>) -> Result<RunId, ControlError> {
         let row = entity::ActiveModel {
-            job: Set(job.to_owned()),
-            triggered_by: Set(trigger.as_str().to_owned()),
+            job: Set(run.job.to_owned()),
+            triggered_by: Set(run.trigger.as_str().to_owned()),
             status: Set(RunStatus::Running.as_str().to_owned()),
-            scheduled_for: Set(scheduled_for.map(micros)),
+            scheduled_for: Set(run.scheduled_for.map(micros)),
             started_at: Set(micros(now)),
+            attempt: Set(i16::try_from(run.attempt).unwrap_or(i16::MAX)),
+            request: Set(run.request),
             ..Default::default()
         };
         let row = row.insert(&self.db).await.map_err(ControlError::during("start a run"))?;
         Ok(RunId(row.id))
     }
 
-    /// Closes a run's line. A run that was closed or abandoned before stays as it is.
-    pub async fn finish_run(&self, run: RunId, outcome: RunOutcome, now: DateTime<Utc>) -> Result<(), ControlError> {
+    /// Closes the line of a run that took `duration`. A run that was closed or abandoned before stays as it is.
+    pub async fn finish_run(
+        &self,
+        run: RunId,
+        outcome: RunOutcome,
+        duration: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<(), ControlError> {
+        let ended = entity::ActiveModel {
+            finished_at: Set(Some(micros(now))),
+            duration_ms: Set(i64::try_from(duration.as_millis()).ok()),
+            ..changes(outcome)
+        };
         let finished = entity::Entity::update_many()
-            .set(entity::ActiveModel { finished_at: Set(Some(micros(now))), ..changes(outcome) })
+            .set(ended)
             .filter(entity::Column::Id.eq(run.0))
             .filter(entity::Column::Status.eq(RunStatus::Running.as_str()))
             .exec(&self.db)
             .await
             .map_err(ControlError::during("finish a run"))?;
         if finished.rows_affected == 1 { Ok(()) } else { Err(ControlError::NotRunning { run_id: run }) }
+    }
+
+    /// One run.
+    pub async fn run(&self, run: RunId) -> Result<Option<JobRun>, ControlError> {
+        let found = self.read_runs(entity::Entity::find().filter(entity::Column::Id.eq(run.0))).await?;
+        Ok(found.into_iter().next())
     }
 
     /// Runs of one job or of all, newest first.
@@ -274,7 +328,7 @@ impl ControlDb {
         Ok(abandoned.rows_affected)
     }
 
-    async fn read_runs(&self, find: Select<entity::Entity>) -> Result<Vec<JobRun>, ControlError> {
+    pub(super) async fn read_runs(&self, find: Select<entity::Entity>) -> Result<Vec<JobRun>, ControlError> {
         let rows = find.all(&self.db).await.map_err(ControlError::during("read the ledger of job runs"))?;
         rows.into_iter().map(JobRun::try_from).collect()
     }
@@ -283,18 +337,25 @@ impl ControlDb {
 fn changes(outcome: RunOutcome) -> entity::ActiveModel {
     let count = |value: u64| Set(Some(i64::try_from(value).unwrap_or(i64::MAX)));
     match outcome {
-        RunOutcome::Succeeded { rows_read, rows_written, bytes_read, bytes_written, source_version, watermark } => {
-            entity::ActiveModel {
-                status: Set(RunStatus::Succeeded.as_str().to_owned()),
-                rows_read: count(rows_read),
-                rows_written: count(rows_written),
-                bytes_read: count(bytes_read),
-                bytes_written: count(bytes_written),
-                source_version: Set(source_version),
-                watermark: Set(watermark.map(micros)),
-                ..Default::default()
-            }
-        }
+        RunOutcome::Succeeded {
+            rows_read,
+            rows_written,
+            bytes_read,
+            bytes_written,
+            source_version,
+            watermark,
+            lag_ms,
+        } => entity::ActiveModel {
+            status: Set(RunStatus::Succeeded.as_str().to_owned()),
+            rows_read: count(rows_read),
+            rows_written: count(rows_written),
+            bytes_read: count(bytes_read),
+            bytes_written: count(bytes_written),
+            source_version: Set(source_version),
+            watermark: Set(watermark.map(micros)),
+            lag_ms: Set(lag_ms.and_then(|lag_ms| i64::try_from(lag_ms).ok())),
+            ..Default::default()
+        },
         RunOutcome::Failed { error } => entity::ActiveModel {
             status: Set(RunStatus::Failed.as_str().to_owned()),
             error: Set(Some(error)),
@@ -320,6 +381,7 @@ mod tests {
             bytes_written: 400,
             source_version: Some(7),
             watermark: Some(at(-5)),
+            lag_ms: Some(8_000),
         }
     }
 
@@ -330,10 +392,13 @@ mod tests {
     #[tokio::test]
     async fn finished_runs_keep_their_figures() {
         let control = ControlDb::open_in_memory().await.unwrap();
-        let first = control.start_run("sessions", Trigger::Schedule, Some(at(0)), at(1)).await.unwrap();
-        control.finish_run(first, succeeded(), at(3)).await.unwrap();
-        let second = control.start_run("sessions", Trigger::Manual, None, at(4)).await.unwrap();
-        control.finish_run(second, failed(), at(5)).await.unwrap();
+        let new = NewRun { attempt: 2, ..NewRun::first("sessions", Trigger::Schedule, Some(at(0))) };
+        let first = control.start_run(new, at(1)).await.unwrap();
+        control.finish_run(first, succeeded(), Duration::from_millis(1_999), at(3)).await.unwrap();
+        let request = Some(serde_json::json!({"full": true}));
+        let new = NewRun { request: request.clone(), ..NewRun::first("sessions", Trigger::Manual, None) };
+        let second = control.start_run(new, at(4)).await.unwrap();
+        control.finish_run(second, failed(), Duration::from_secs(1), at(5)).await.unwrap();
 
         let blank = JobRun {
             id: second,
@@ -343,12 +408,16 @@ mod tests {
             scheduled_for: None,
             started_at: at(4),
             finished_at: Some(at(5)),
+            attempt: 1,
+            request,
+            duration_ms: Some(1_000),
             rows_read: None,
             rows_written: None,
             bytes_read: None,
             bytes_written: None,
             source_version: None,
             watermark: None,
+            lag_ms: None,
             error: Some("disk on fire".to_owned()),
         };
         let full = JobRun {
@@ -358,15 +427,20 @@ mod tests {
             scheduled_for: Some(at(0)),
             started_at: at(1),
             finished_at: Some(at(3)),
+            attempt: 2,
+            request: None,
+            duration_ms: Some(1_999),
             rows_read: Some(10),
             rows_written: Some(4),
             bytes_read: Some(1_000),
             bytes_written: Some(400),
             source_version: Some(7),
             watermark: Some(at(-5)),
+            lag_ms: Some(8_000),
             error: None,
             ..blank.clone()
         };
+        assert_eq!(control.run(first).await.unwrap().as_ref(), Some(&full));
         assert_eq!(control.runs(Some("sessions"), 10).await.unwrap(), [blank, full.clone()]);
         assert_eq!(control.last_success("sessions").await.unwrap(), Some(full));
     }
@@ -376,7 +450,7 @@ mod tests {
         let control = ControlDb::open_in_memory().await.unwrap();
         for (second, job) in ["sessions", "visitors", "sessions"].into_iter().enumerate() {
             let at = at(i64::try_from(second).unwrap());
-            control.start_run(job, Trigger::Schedule, Some(at), at).await.unwrap();
+            control.start_run(NewRun::first(job, Trigger::Schedule, Some(at)), at).await.unwrap();
         }
         let jobs = async |job: Option<&str>, limit: u64| -> Vec<String> {
             control.runs(job, limit).await.unwrap().into_iter().map(|run| run.job).collect()
@@ -394,8 +468,8 @@ mod tests {
         for (scheduled_for, trigger) in
             [(Some(at(300)), Trigger::CatchUp), (Some(at(0)), Trigger::Schedule), (None, Trigger::Manual)]
         {
-            let run = control.start_run("sessions", trigger, scheduled_for, at(301)).await.unwrap();
-            control.finish_run(run, failed(), at(302)).await.unwrap();
+            let run = control.start_run(NewRun::first("sessions", trigger, scheduled_for), at(301)).await.unwrap();
+            control.finish_run(run, failed(), Duration::ZERO, at(302)).await.unwrap();
         }
         assert_eq!(control.last_scheduled("sessions").await.unwrap(), Some(at(300)));
         assert_eq!(control.last_success("sessions").await.unwrap(), None);
@@ -404,10 +478,11 @@ mod tests {
     #[tokio::test]
     async fn attempts_at_one_time_of_the_schedule_are_found() {
         let control = ControlDb::open_in_memory().await.unwrap();
-        let first = control.start_run("sessions", Trigger::Schedule, Some(at(0)), at(0)).await.unwrap();
-        control.start_run("visitors", Trigger::Schedule, Some(at(0)), at(0)).await.unwrap();
-        control.start_run("sessions", Trigger::Schedule, Some(at(300)), at(300)).await.unwrap();
-        let again = control.start_run("sessions", Trigger::Schedule, Some(at(0)), at(301)).await.unwrap();
+        let first = control.start_run(NewRun::first("sessions", Trigger::Schedule, Some(at(0))), at(0)).await.unwrap();
+        control.start_run(NewRun::first("visitors", Trigger::Schedule, Some(at(0))), at(0)).await.unwrap();
+        control.start_run(NewRun::first("sessions", Trigger::Schedule, Some(at(300))), at(300)).await.unwrap();
+        let again =
+            control.start_run(NewRun::first("sessions", Trigger::Schedule, Some(at(0))), at(301)).await.unwrap();
         let attempts = control.attempts("sessions", at(0)).await.unwrap();
         assert_eq!(attempts.into_iter().map(|run| run.id).collect::<Vec<_>>(), [first, again]);
     }
@@ -415,12 +490,12 @@ mod tests {
     #[tokio::test]
     async fn runs_of_a_dead_process_are_abandoned_and_cannot_finish() {
         let control = ControlDb::open_in_memory().await.unwrap();
-        let dead = control.start_run("sessions", Trigger::Schedule, Some(at(0)), at(0)).await.unwrap();
-        let other = control.start_run("visitors", Trigger::Schedule, Some(at(0)), at(0)).await.unwrap();
+        let dead = control.start_run(NewRun::first("sessions", Trigger::Schedule, Some(at(0))), at(0)).await.unwrap();
+        let other = control.start_run(NewRun::first("visitors", Trigger::Schedule, Some(at(0))), at(0)).await.unwrap();
         assert_eq!(control.abandon_unfinished("sessions", at(9)).await.unwrap(), 1);
-        let finished = control.finish_run(dead, succeeded(), at(10)).await;
+        let finished = control.finish_run(dead, succeeded(), Duration::ZERO, at(10)).await;
         assert!(matches!(finished, Err(ControlError::NotRunning { run_id }) if run_id == dead));
-        control.finish_run(other, succeeded(), at(10)).await.unwrap();
+        control.finish_run(other, succeeded(), Duration::ZERO, at(10)).await.unwrap();
         let run = control.runs(Some("sessions"), 1).await.unwrap().remove(0);
         assert_eq!((run.status, run.finished_at), (RunStatus::Abandoned, Some(at(9))));
     }

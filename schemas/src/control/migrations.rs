@@ -6,6 +6,7 @@ mod m0002_api_keys;
 mod m0003_job_runs;
 mod m0004_leases;
 mod m0005_ingest_ledger;
+mod m0007_job_run_details;
 
 use sea_orm::{DatabaseConnection, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_job_runs::Migration),
             Box::new(m0004_leases::Migration),
             Box::new(m0005_ingest_ledger::Migration),
+            Box::new(m0007_job_run_details::Migration),
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! Times sessions over a lake: `generate DATA_DIR --events N` writes one, `DATA_DIR --times N` cuts its sessions N
 //! times and ends with one line of JSON. See `tests/bench/README.md`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,15 +9,19 @@ use anyhow::Context as _;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use clap::{Parser, Subcommand};
+use datafusion::common::config::TableParquetOptions;
+use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::functions_aggregate::expr_fn::{count, sum};
+use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::lit;
-use datafusion::prelude::col;
+use datafusion::prelude::{DataFrame, ParquetReadOptions, col};
 use touchline_ingest::record::decode;
 use touchline_pipeline::QueryEngine;
 use touchline_pipeline::sessions::{SessionParams, sessions};
 use touchline_schemas::tables::{Table, sessions as column};
 use touchline_schemas::{AccountId, Environment, SystemClock, Tenant};
 use touchline_tests::installation::Installation;
+use touchline_tests::memory::peak_memory_mb;
 use touchline_tests::shop::Shop;
 use uuid::Uuid;
 
@@ -36,9 +40,12 @@ struct Arguments {
     /// How often.
     #[arg(long, default_value_t = 3)]
     times: usize,
-    /// Writes the table as well, as the job does, and times that.
+    /// Writes the sessions to a Parquet file, with the columns that the peers write, and times that.
     #[arg(long)]
     write: bool,
+    /// Runs all jobs of derived tables in full, and times that.
+    #[arg(long)]
+    jobs: bool,
 }
 
 #[derive(Subcommand)]
@@ -61,22 +68,29 @@ async fn main() -> anyhow::Result<()> {
     }
     let data_dir = arguments.data_dir.context("which DATA_DIR?")?;
     let installation = Installation::open(&data_dir, Arc::new(SystemClock), THREADS).await?;
+    let written = tempfile::tempdir()?;
     let mut seconds = Vec::new();
     let mut answer = Vec::new();
     for _ in 0..arguments.times {
         let begun = Instant::now();
-        if arguments.write {
+        if arguments.jobs {
             installation.run_jobs(true).await?;
+        } else if arguments.write {
+            write(&installation.engine, written.path()).await?;
         } else {
             answer = cut(&installation.engine).await?;
         }
         seconds.push(begun.elapsed().as_secs_f64());
     }
+    let max_rss_mb = peak_memory_mb()?;
+    if arguments.write {
+        answer = count_written(&installation.engine, written.path()).await?;
+    }
     let line = serde_json::json!({
-        "engine": if arguments.write { "touchline, written" } else { "touchline" },
+        "engine": "touchline",
         "seconds": seconds,
         "answer": answer,
-        "max_rss_mb": peak_memory_mb()?,
+        "max_rss_mb": max_rss_mb,
     });
     print(&line.to_string());
     Ok(())
@@ -88,9 +102,16 @@ fn tenant() -> Tenant {
 
 /// Sessions, their events, their page views, and how many have a campaign source.
 async fn cut(engine: &QueryEngine) -> anyhow::Result<Vec<i64>> {
+    totals(all_sessions(engine).await?).await
+}
+
+async fn all_sessions(engine: &QueryEngine) -> anyhow::Result<DataFrame> {
     let (events, _) = engine.scan(Table::Events, tenant()).await?;
-    let context = engine.context();
-    let totals = sessions(&context, Arc::new(events), SessionParams::default())?.aggregate(
+    Ok(sessions(&engine.context(), Arc::new(events), SessionParams::default())?)
+}
+
+async fn totals(sessions: DataFrame) -> anyhow::Result<Vec<i64>> {
+    let totals = sessions.aggregate(
         vec![],
         vec![
             count(lit(1_i64)).alias("sessions"),
@@ -102,6 +123,31 @@ async fn cut(engine: &QueryEngine) -> anyhow::Result<Vec<i64>> {
     let batches = totals.collect().await?;
     let row = batches.first().context("no answer")?;
     Ok(row.columns().iter().map(|column| column.as_primitive::<Int64Type>().value(0)).collect())
+}
+
+/// Writes what the peers write.
+async fn write(engine: &QueryEngine, folder: &Path) -> anyhow::Result<()> {
+    let columns = [
+        "visitor_id",
+        column::STARTED_AT,
+        column::ENDED_AT,
+        column::EVENT_COUNT,
+        column::PAGE_VIEW_COUNT,
+        "utm_source",
+    ];
+    let rows = all_sessions(engine).await?.select_columns(&columns)?;
+    let options = DataFrameWriteOptions::new().with_insert_operation(InsertOp::Append);
+    let mut parquet = TableParquetOptions::default();
+    parquet.global.compression = Some("zstd(3)".to_owned());
+    let file = format!("{}/{}.parquet", folder.display(), Uuid::now_v7());
+    rows.write_parquet(&file, options, Some(parquet)).await?;
+    Ok(())
+}
+
+async fn count_written(engine: &QueryEngine, folder: &Path) -> anyhow::Result<Vec<i64>> {
+    let last = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).max().context("no file")?;
+    let file = last.to_str().context("no path")?;
+    totals(engine.context().read_parquet(file, ParquetReadOptions::default()).await?).await
 }
 
 async fn generate(data_dir: PathBuf, events: usize) -> anyhow::Result<()> {
@@ -119,12 +165,6 @@ async fn generate(data_dir: PathBuf, events: usize) -> anyhow::Result<()> {
         print(&format!("{} of {commits}: {} events", commit + 1, written.tally.stored));
     }
     Ok(())
-}
-
-fn peak_memory_mb() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? / 1024)
 }
 
 #[expect(clippy::print_stdout, reason = "the benchmark's answer")]
