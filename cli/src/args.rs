@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use touchline_schemas::Environment;
 
-use crate::commands::{account, alerts, config, demo, doctor, erase, import, jobs, key, serve};
+use crate::commands::{account, alerts, config, demo, doctor, erase, import, jobs, key, serve, sessions};
 
 /// The open analytics pipeline for first-party events and messages.
 ///
@@ -67,6 +67,9 @@ pub enum Command {
     /// Alerts about jobs.
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
+    /// Sessions: what a profile makes of events.
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
     /// Imports events from files. Importing a file twice changes nothing.
     Import(import::ImportArgs),
     /// Plays a month of a shop's traffic into an installation of its own and shows the first answers.
@@ -90,6 +93,7 @@ impl Command {
             | Self::Key(_)
             | Self::Jobs(_)
             | Self::Alerts(_)
+            | Self::Sessions(_)
             | Self::Import(_)
             | Self::Demo(_)
             | Self::Doctor(_)
@@ -145,6 +149,7 @@ mod tests {
             "touchline account settings acme time_zone=UTC conversion_values=a=fixed:1 --unset mask_ip --unset own_domains",
             "touchline jobs list",
             "touchline jobs history sessions --limit 5",
+            "touchline sessions compare --account acme --profile touchline --profile matomo --from 2026-03-01 --limit 5",
             "touchline import --format combined access.log.gz other.log --account acme",
             "touchline --data-dir D import --format ndjson - --account acme --env test",
             "touchline demo --exit --events 2000 --listen 127.0.0.1:0",

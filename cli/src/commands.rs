@@ -10,6 +10,7 @@ pub mod import;
 pub mod jobs;
 pub mod key;
 pub mod serve;
+pub mod sessions;
 
 use touchline_schemas::clock::SharedClock;
 
@@ -66,6 +67,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome>
         Command::Key(command) => key::run(command, context).await,
         Command::Jobs(command) => jobs::run(command, context).await,
         Command::Alerts(command) => alerts::run(command, context).await,
+        Command::Sessions(command) => sessions::run(command, context).await,
         Command::Import(args) => import::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,

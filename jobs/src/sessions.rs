@@ -19,7 +19,7 @@ use chrono::Duration;
 use touchline_lake::{Change, CommitInfo, DataFile, Snapshot};
 use touchline_pipeline::QueryEngine;
 use touchline_pipeline::channels::RuleSet;
-use touchline_pipeline::sessions::SessionParams;
+use touchline_pipeline::sessions::{SessionParams, SessionRules};
 use touchline_schemas::Tenant;
 use touchline_schemas::control::{AccountSettings, ControlDb};
 use touchline_schemas::tables::{Table, sessions as column};
@@ -213,8 +213,10 @@ impl SessionsJob {
                 ("events were removed", How::Renew(whole))
             } else if known.is_some_and(|known| *known != fingerprint) {
                 ("settings changed", How::Renew(whole))
-            } else if request.renews(tenant) && (request.all_days() || !new_events.is_empty()) {
-                // With events that are new besides, all days are the simple answer.
+            } else if request.renews(tenant) && (request.all_days() || !new_events.is_empty() || !params.is_mergeable())
+            {
+                // With events that are new besides, all days are the simple answer; and where order decides, what
+                // happened before the days that are named has a say in how they are cut.
                 ("asked for", How::Renew(whole))
             } else if request.renews(tenant) {
                 ("asked for", How::Renew(request))
@@ -242,10 +244,9 @@ impl SessionsJob {
     async fn params(&self, tenant: Tenant) -> Result<SessionParams, JobError> {
         let account = self.control.account(tenant.account_id).await.map_err(JobError::failed)?;
         let settings: AccountSettings = account.map(|account| account.settings).unwrap_or_default();
+        let rules = SessionRules::of(&settings, self.default_timeout).map_err(JobError::failed)?;
         let mut params = SessionParams {
-            timeout: settings
-                .session_timeout_minutes
-                .map_or(self.default_timeout, |minutes| Duration::minutes(i64::from(minutes))),
+            rules,
             channel_rules: match settings.channel_rules.as_deref() {
                 Some(name) => RuleSet::by_name(name).map_err(JobError::failed)?,
                 None => RuleSet::default(),

@@ -35,6 +35,16 @@ pub(crate) fn lean_batch(batch: &RecordBatch) -> Result<RecordBatch, ArrowError>
     RecordBatch::try_new_with_options(batch.schema(), columns, &options)
 }
 
+/// The same rows, without what they share with others.
+pub(crate) fn own_batch(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let own = |values: &ArrayRef| match values.as_string_view_opt() {
+        Some(views) if views.null_count() < views.len() => Arc::new(views.gc()),
+        Some(_) | None => lean(values),
+    };
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(batch.schema(), batch.columns().iter().map(own).collect(), &options)
+}
+
 /// One batch of many.
 pub(crate) fn concat_lean(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
     match batches {

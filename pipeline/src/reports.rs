@@ -123,7 +123,7 @@ fn only(frame: DataFrame, bots: Bots) -> Result<DataFrame, PipelineError> {
     })
 }
 
-fn instant(time: DateTime<Utc>) -> Expr {
+pub(crate) fn instant(time: DateTime<Utc>) -> Expr {
     lit(ScalarValue::TimestampMicrosecond(Some(time.timestamp_micros()), Some("UTC".into())))
 }
 

@@ -13,34 +13,43 @@
 //! Definition, version 1 (profile `touchline`): per `visitor_id`, else `user_id`, bots apart; a new session begins when
 //! more than the timeout has passed since the previous event; event types that begin with `$` do not count, except
 //! `$session_start`; ties in time are ordered by event id.
+//!
+//! Other definitions are data (`profiles`), which come to `rules`. Some rules keep events apart by a key (`keys`) and
+//! stay a merge. Those whose cuts depend on the order of events are cut in one pass over a visitor's events
+//! (`ordered`), after a shuffle of all of them; the sessions that come of it are merged from the same fragments.
 
+pub mod compare;
 mod exec;
 mod finish;
 mod fragment;
+mod keys;
 pub(crate) mod merge;
+mod ordered;
+pub mod profiles;
 mod provider;
 pub mod revisions;
+pub mod rules;
 pub mod stored;
 
 use std::sync::Arc;
 
-use chrono::Duration;
 use datafusion::catalog::TableProvider;
 use datafusion::error::Result;
 use datafusion::prelude::{DataFrame, SessionContext};
 
 pub use provider::SessionsTable;
+pub use rules::SessionRules;
 
 use crate::channels::RuleSet;
 
-/// Names this definition in answers.
+/// Names the default definition in answers.
 pub const DEFINITION: &str = "sessions/touchline/1";
 
 /// The account's choices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionParams {
-    /// A longer pause begins a new session.
-    pub timeout: Duration,
+    /// What ends a session.
+    pub rules: SessionRules,
     /// Event types that are conversions, besides events posted as conversions.
     pub conversion_event_types: Vec<String>,
     /// What names a session's channel.
@@ -52,7 +61,7 @@ pub struct SessionParams {
 impl Default for SessionParams {
     fn default() -> Self {
         Self {
-            timeout: Duration::minutes(30),
+            rules: SessionRules::default(),
             conversion_event_types: touchline_schemas::event::DEFAULT_CONVERSION_EVENT_TYPES
                 .map(str::to_owned)
                 .to_vec(),
@@ -65,12 +74,12 @@ impl Default for SessionParams {
 impl SessionParams {
     /// Whether new events can be merged into stored sessions. Otherwise sessions are cut from events alone.
     pub fn is_mergeable(&self) -> bool {
-        true
+        self.rules.is_mergeable()
     }
 
     /// Equal for equal choices: a stored session is good as long as the choices behind it are the same.
     pub fn fingerprint(&self) -> String {
-        format!("{DEFINITION} {self:?}")
+        format!("{} {self:?}", self.rules.definition())
     }
 }
 

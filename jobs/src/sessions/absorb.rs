@@ -86,7 +86,7 @@ pub(super) async fn absorb(
             touched.push(theirs);
             untouched.push(others);
         }
-        fragments.push_sessions(&touched).map_err(failed)?;
+        fragments.push_sessions(&touched, params).map_err(failed)?;
         let merged = fragments.merge(&session_context, params).await.map_err(JobError::failed)?;
 
         let next_us = match waiting.peek() {
@@ -126,7 +126,7 @@ impl Reach {
         Self {
             earliest: ranges().map(|(earliest, _)| earliest).min(),
             latest: ranges().map(|(_, latest)| latest).max(),
-            timeout: params.timeout,
+            timeout: params.rules.longest_pause(),
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) async fn renew(
         let session_context = engine.context();
         let scan = std::sync::Arc::new(LakeScan::new(Table::Events, files));
         let mut fragments = Fragments::of_events(&session_context, scan, params).await.map_err(JobError::failed)?;
-        fragments.push_sessions(&std::mem::take(&mut open)).map_err(JobError::failed)?;
+        fragments.push_sessions(&std::mem::take(&mut open), params).map_err(JobError::failed)?;
         let sessions = fragments.merge(&session_context, params).await.map_err(JobError::failed)?;
         let next_us = waiting.peek().map(|next| start_us(*next.days.start()));
         for batch in sessions {

@@ -21,9 +21,9 @@ use datafusion::physical_plan::{
 use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
 
 use super::merge::{DEVICE_HASH, merge};
-use super::{SessionParams, finish, fragment};
+use super::{SessionParams, finish, fragment, ordered};
 use crate::channels::RuleSet;
-use crate::lean::{concat_lean, lean_batch, own_bytes};
+use crate::lean::{concat_lean, lean_batch, own_batch, own_bytes};
 
 /// Rows that the first phase gathers before it merges them: enough to find most of a session's events together, few
 /// enough to stay near the processor.
@@ -84,7 +84,7 @@ fn device_hash(fragments: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
 
 impl DisplayAs for SessionExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionExec: phase={:?}, timeout={}s", self.phase, self.params.timeout.num_seconds())
+        write!(f, "SessionExec: phase={:?}, rules={}", self.phase, self.params.rules.definition())
     }
 }
 
@@ -141,7 +141,8 @@ impl ExecutionPlan for SessionExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, Arc::clone(&context))?;
         let memory = MemoryConsumer::new(format!("SessionExec[{partition}]")).register(context.memory_pool());
-        let work = Work { params: Arc::clone(&self.params), fragments: Arc::clone(&self.fragments), memory };
+        let (params, fragments) = (Arc::clone(&self.params), Arc::clone(&self.fragments));
+        let work = Work { phase: self.phase, params, fragments, memory };
         let output = Arc::clone(&self.output);
         let stream = match self.phase {
             Phase::Partial => work.partial(input).boxed(),
@@ -153,16 +154,13 @@ impl ExecutionPlan for SessionExec {
 
 /// One partition's work.
 struct Work {
+    phase: Phase,
     params: Arc<SessionParams>,
     fragments: SchemaRef,
     memory: MemoryReservation,
 }
 
 impl Work {
-    fn timeout_us(&self) -> i64 {
-        self.params.timeout.num_microseconds().unwrap_or(i64::MAX)
-    }
-
     fn partial(self, input: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch>> {
         let gathered = Gathered::default();
         futures::stream::try_unfold((self, input, gathered), |(work, mut input, mut gathered)| async move {
@@ -230,12 +228,17 @@ impl Gathered {
     }
 
     async fn merge(self, work: &Work) -> Result<RecordBatch> {
-        let (schema, timeout_us) = (Arc::clone(&work.fragments), work.timeout_us());
+        let (schema, params, phase) = (Arc::clone(&work.fragments), Arc::clone(&work.params), work.phase);
         // Sorting and cutting takes long enough to keep a worker from requests that wait for it.
         let merged = SpawnedTask::spawn_blocking(move || {
             let batch = concat_lean(&schema, &self.batches)?;
             drop(self.batches);
-            merge(&batch, timeout_us)
+            match (params.rules.is_mergeable(), phase) {
+                (true, _) => merge(&batch, &params.rules),
+                // Where order decides, all events of a visitor must be seen together.
+                (false, Phase::Partial) => own_batch(&batch),
+                (false, Phase::Final) => ordered::merge(&batch, &params.rules),
+            }
         });
         let merged = merged.join().await.map_err(|error| exec_datafusion_err!("merging sessions: {error}"))??;
         work.memory.free();

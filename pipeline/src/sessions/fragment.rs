@@ -11,21 +11,23 @@ use touchline_schemas::event::{PAGE_VIEW, RESERVED_PREFIX, SESSION_START, SOURCE
 use touchline_schemas::tables::{Table, events, sessions as column};
 
 use super::SessionParams;
+use super::keys::{self, CLIENT_KEY};
 use super::merge::{DEVICE_HASH, PICKS};
+use super::rules::SessionRules;
 use crate::channels::OwnSites;
 use crate::scan::scan_schema;
 
 /// The fragment columns that are needed to give the session columns `wanted`, and the event columns for those.
 pub(super) struct Shape {
-    /// Columns of a fragment, with the internal hash at the end.
+    /// Columns of a fragment, with the internal ones at the end: keys, if the rules have any, and the hash.
     pub(super) fragments: SchemaRef,
     /// Columns of `events` to read, by their place in its scan schema.
     pub(super) events: Vec<usize>,
 }
 
 impl Shape {
-    /// The shape for the session columns `wanted`.
-    pub(super) fn new(wanted: &[&str]) -> Self {
+    /// The shape for the session columns `wanted` under `rules`.
+    pub(super) fn new(wanted: &[&str], rules: &SessionRules) -> Self {
         let mut names: Vec<&str> = vec![
             TextField::VisitorId.column(),
             TextField::UserId.column(),
@@ -36,7 +38,9 @@ impl Shape {
             column::LAST_EVENT_ID,
         ];
         let wants = |name: &str| wanted.contains(&name);
-        let needs = |name: &str| wants(name) || (wants(column::CHANNEL) && is_source_of_channel(name));
+        let splits = &rules.splits;
+        let by_source = wants(column::CHANNEL) || splits.campaign.is_some() || splits.referrer.is_some();
+        let needs = |name: &str| wants(name) || (by_source && is_source(name));
         for pick in &PICKS {
             if needs(pick.at) || needs(pick.event_id) || pick.columns().any(needs) {
                 names.extend([pick.at, pick.event_id]);
@@ -56,13 +60,15 @@ impl Shape {
             .filter(|field| names.contains(&field.name().as_str()))
             .map(|field| field.as_ref().clone())
             .collect();
+        fields.extend(keys::fields(rules));
         fields.push(Field::new(DEVICE_HASH, DataType::UInt64, false));
         let fragments = Arc::new(Schema::new(fields));
         Self { events: event_columns(&fragments), fragments }
     }
 }
 
-fn is_source_of_channel(name: &str) -> bool {
+/// Whether a column says where a session came from.
+fn is_source(name: &str) -> bool {
     column::UTM_FIELDS.iter().any(|field| field.column() == name) || name == TextField::ReferrerHost.column()
 }
 
@@ -78,7 +84,7 @@ fn event_columns(fragments: &SchemaRef) -> Vec<usize> {
             events::REVENUE => has(column::REVENUE),
             _ if name == TextField::EventType.column() || name == TextField::EventId.column() => true,
             _ if name == TextField::VisitorId.column() || name == TextField::UserId.column() => true,
-            _ if name == TextField::SessionId.column() => has(column::CLIENT_SESSION_ID),
+            _ if name == TextField::SessionId.column() => has(column::CLIENT_SESSION_ID) || has(CLIENT_KEY),
             _ if name == TextField::Path.column() => has(column::ENTRY_PAGE) || has(column::EXIT_PAGE),
             _ if name == TextField::Host.column() => has(TextField::ReferrerHost.column()),
             _ if name == TextField::Source.column() => has(column::CONVERSION_COUNT),
@@ -147,7 +153,13 @@ pub(super) fn fragments(
                 }))
             }
             DEVICE_HASH => device_hashes(batch)?,
-            _ => Arc::clone(column_of(batch, name)?),
+            _ => {
+                let client_session_ids = || column_of(batch, TextField::SessionId.column()).cloned();
+                match keys::key_column(name, &params.rules, occurred_at, client_session_ids)? {
+                    Some(key) => key,
+                    None => Arc::clone(column_of(batch, name)?),
+                }
+            }
         })
     });
     let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;

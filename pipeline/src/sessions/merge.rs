@@ -12,6 +12,8 @@ use arrow::error::ArrowError;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::sessions as column;
 
+use super::keys::Keys;
+use super::rules::SessionRules;
 use crate::lean::take_lean;
 
 /// Which of the merged fragments gives some columns: the one whose `(at, event_id)` is the smallest or the largest.
@@ -79,12 +81,17 @@ pub(super) const SUMS: [&str; 5] = [
 /// The internal column by which fragments are shuffled: equal for all fragments of one visitor.
 pub(super) const DEVICE_HASH: &str = "device_hash";
 
-/// Merges the fragments of `batch` into as few as possible: the sessions of its rows.
+/// Merges the fragments of `batch` into as few as possible: the sessions of its rows, if the rules are mergeable.
 ///
 /// The columns of the result are those of `batch`. Rows of one visitor may stand anywhere.
-pub(super) fn merge(batch: &RecordBatch, timeout_us: i64) -> Result<RecordBatch, ArrowError> {
+pub(super) fn merge(batch: &RecordBatch, rules: &SessionRules) -> Result<RecordBatch, ArrowError> {
     let order = Order::new(batch)?;
-    let groups = order.cut(timeout_us);
+    let groups = order.cut(|keys, row| rules.timeout_us(keys.has_client_session(row)));
+    whole(batch, &groups)
+}
+
+/// One fragment for each group of rows.
+pub(super) fn whole(batch: &RecordBatch, groups: &Groups) -> Result<RecordBatch, ArrowError> {
     let mut picked: HashMap<&str, ArrayRef> = HashMap::new();
     for pick in &PICKS {
         if batch.column_by_name(pick.at).is_some() {
@@ -112,34 +119,38 @@ pub(super) fn merge(batch: &RecordBatch, timeout_us: i64) -> Result<RecordBatch,
     RecordBatch::try_new(schema, columns)
 }
 
-fn times<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a TimestampMicrosecondArray, ArrowError> {
+pub(super) fn times<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a TimestampMicrosecondArray, ArrowError> {
     batch
         .column_by_name(name)
         .and_then(|values| values.as_primitive_opt::<TimestampMicrosecondType>())
         .ok_or_else(|| ArrowError::SchemaError(format!("fragments have no times `{name}`")))
 }
 
-fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringViewArray, ArrowError> {
+pub(super) fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringViewArray, ArrowError> {
     batch
         .column_by_name(name)
         .and_then(|values| values.as_string_view_opt())
         .ok_or_else(|| ArrowError::SchemaError(format!("fragments have no text `{name}`")))
 }
 
-/// The rows of a batch, visitor by visitor, each visitor's in time.
-struct Order<'a> {
-    starts: &'a TimestampMicrosecondArray,
-    ends: &'a TimestampMicrosecondArray,
-    rows: Vec<u32>,
+/// The rows of a batch, visitor by visitor, each visitor's in time. Rows of a visitor that differ in a key are kept
+/// apart as if they were two visitors'.
+pub(super) struct Order<'a> {
+    pub(super) starts: &'a TimestampMicrosecondArray,
+    pub(super) ends: &'a TimestampMicrosecondArray,
+    pub(super) keys: Keys<'a>,
+    pub(super) rows: Vec<u32>,
     /// Where each visitor's rows end in `rows`.
-    ends_of_visitors: Vec<u32>,
+    pub(super) ends_of_visitors: Vec<u32>,
 }
 
 impl<'a> Order<'a> {
-    fn new(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
+    pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
         let starts = times(batch, column::STARTED_AT)?;
         let ends = times(batch, column::ENDED_AT)?;
-        let (visitor_of_row, visitor_count) = visitors(batch)?;
+        let keys = Keys::of(batch);
+        let (mut visitor_of_row, visitor_count) = visitors(batch)?;
+        let visitor_count = keys.refine(&mut visitor_of_row, visitor_count);
 
         // Counting sort by visitor, then each visitor's few rows by time.
         let mut ends_of_visitors = vec![0_u32; visitor_count];
@@ -170,14 +181,15 @@ impl<'a> Order<'a> {
             }
             from = to;
         }
-        Ok(Self { starts, ends, rows, ends_of_visitors })
+        Ok(Self { starts, ends, keys, rows, ends_of_visitors })
     }
 
-    /// Cuts where a visitor's pause is longer than `timeout_us`.
-    fn cut(self, timeout_us: i64) -> Groups {
+    /// Cuts where a visitor's pause is longer than what `timeout_us` says for the visitor's keys and first row.
+    fn cut(self, timeout_us: impl Fn(Keys<'_>, u32) -> i64) -> Groups {
         let mut ends_of_groups = Vec::with_capacity(self.rows.len() / 4);
         let mut from = 0;
         for &to in &self.ends_of_visitors {
+            let timeout_us = self.rows.get(from as usize).map_or(0, |row| timeout_us(self.keys, *row));
             let mut latest = i64::MIN;
             for place in from..to {
                 let row = self.rows[place as usize] as usize;

@@ -52,7 +52,7 @@ impl TableProvider for SessionsTable {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),
         };
-        let shape = Shape::new(&names(&wanted));
+        let shape = Shape::new(&names(&wanted), &self.params.rules);
         let fragments = Arc::clone(&shape.fragments);
         let scan = self.events.scan(state, Some(&shape.events), &[], None).await?;
         let params = || Arc::clone(&self.params);

@@ -16,10 +16,11 @@ use datafusion::prelude::SessionContext;
 use hashbrown::HashSet;
 use touchline_schemas::tables::{Table, sessions as column};
 
-use super::SessionParams;
 use super::exec::{Phase, SessionExec};
 use super::fragment::{Shape, device_hashes};
+use super::keys::key_column;
 use super::merge::DEVICE_HASH;
+use super::{SessionParams, SessionRules};
 use crate::lean::lean;
 use crate::scan::scan_schema;
 
@@ -39,7 +40,7 @@ impl Fragments {
         events: Arc<dyn TableProvider>,
         params: &SessionParams,
     ) -> Result<Self> {
-        let shape = whole_shape();
+        let shape = whole_shape(&params.rules);
         let scan = events.scan(&context.state(), Some(&shape.events), &[], None).await?;
         let schema = shape.fragments;
         let partial =
@@ -48,10 +49,12 @@ impl Fragments {
     }
 
     /// Adds stored sessions (the columns of a scan of `sessions`).
-    pub fn push_sessions(&mut self, sessions: &[RecordBatch]) -> Result<(), ArrowError> {
-        let schema = whole_shape().fragments;
+    ///
+    /// Under rules that are not mergeable, no event may fall into or before them that is not part of them.
+    pub fn push_sessions(&mut self, sessions: &[RecordBatch], params: &SessionParams) -> Result<(), ArrowError> {
+        let schema = whole_shape(&params.rules).fragments;
         for batch in sessions {
-            self.0.push(as_fragments(batch, &schema)?);
+            self.0.push(as_fragments(batch, &schema, &params.rules)?);
         }
         Ok(())
     }
@@ -64,7 +67,7 @@ impl Fragments {
 
     /// Merges them to the end: sessions, with the columns of a scan of `sessions`.
     pub async fn merge(self, context: &SessionContext, params: &SessionParams) -> Result<Vec<RecordBatch>> {
-        let schema = whole_shape().fragments;
+        let schema = whole_shape(&params.rules).fragments;
         let partitions = context.state().config().target_partitions();
         let mut inputs: Vec<Vec<RecordBatch>> = vec![Vec::new(); partitions.max(1)];
         let mut rows = vec![0; inputs.len()];
@@ -99,18 +102,23 @@ pub fn open_and_over(
     next_us: i64,
     params: &SessionParams,
 ) -> Result<(RecordBatch, RecordBatch), ArrowError> {
-    let timeout_us = params.timeout.num_microseconds().unwrap_or(i64::MAX);
+    let timeout_us = params.rules.longest_pause().num_microseconds().unwrap_or(i64::MAX);
     let ends = column_of(sessions, column::ENDED_AT)?.as_primitive::<TimestampMicrosecondType>();
     let open: BooleanArray =
         ends.values().iter().map(|end_us| Some(next_us.saturating_sub(*end_us) <= timeout_us)).collect();
     Ok((filter_record_batch(sessions, &open)?, filter_record_batch(sessions, &not(&open)?)?))
 }
 
-fn as_fragments(sessions: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+fn as_fragments(sessions: &RecordBatch, schema: &SchemaRef, rules: &SessionRules) -> Result<RecordBatch, ArrowError> {
     let hashes = device_hashes(sessions)?;
+    let starts = column_of(sessions, column::STARTED_AT)?;
+    let client_session_ids = || column_of(sessions, column::CLIENT_SESSION_ID).cloned();
     let columns = schema.fields().iter().map(|field| match field.name().as_str() {
         DEVICE_HASH => Ok(Arc::clone(&hashes)),
-        name => column_of(sessions, name).map(lean),
+        name => match key_column(name, rules, starts, client_session_ids)? {
+            Some(key) => Ok(key),
+            None => column_of(sessions, name).map(lean),
+        },
     });
     RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<Vec<_>, ArrowError>>()?)
 }
@@ -120,10 +128,10 @@ fn column_of<'a>(sessions: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, 
 }
 
 /// The fragments that give every column of a session.
-fn whole_shape() -> Shape {
+fn whole_shape(rules: &SessionRules) -> Shape {
     let sessions = scan_schema(Table::Sessions);
     let names: Vec<&str> = sessions.fields().iter().map(|field| field.name().as_str()).collect();
-    Shape::new(&names)
+    Shape::new(&names, rules)
 }
 
 /// What is hashed already needs no hashing.
