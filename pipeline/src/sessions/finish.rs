@@ -72,10 +72,11 @@ fn channel(whole: &RecordBatch, rules: RuleSet) -> Result<ArrayRef, ArrowError> 
     let [source, medium, campaign] =
         [text(TextField::UtmSource)?, text(TextField::UtmMedium)?, text(TextField::UtmCampaign)?];
     let referrer_host = text(TextField::ReferrerHost)?;
-    let clicks = column::UTM_FIELDS[5..]
+    let mut clicks = column::UTM_FIELDS[5..]
         .iter()
         .map(|field| Ok((*field, text(*field)?)))
         .collect::<Result<Vec<_>, ArrowError>>()?;
+    clicks.retain(|(_, values)| values.null_count() < values.len());
     let mut decided: HashMap<Signals<'_>, &'static str> = HashMap::new();
     let mut channels = StringViewBuilder::with_capacity(whole.num_rows());
     for row in 0..whole.num_rows() {

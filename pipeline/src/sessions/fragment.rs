@@ -195,8 +195,11 @@ fn is_null(batch: &RecordBatch, field: TextField) -> Result<BooleanArray, ArrowE
 
 /// Referring hosts without the account's own: moving about on a site is no way to come to it.
 fn external_referrers(batch: &RecordBatch, own_domains: &[String]) -> Result<ArrayRef, ArrowError> {
-    let own = OwnSites::new(own_domains);
     let referrers = column_of(batch, TextField::ReferrerHost.column())?;
+    if referrers.null_count() == batch.num_rows() {
+        return Ok(Arc::clone(referrers));
+    }
+    let own = OwnSites::new(own_domains);
     let (referring, pages) = (text(batch, TextField::ReferrerHost)?, text(batch, TextField::Host)?);
     let internal = referring
         .iter()
