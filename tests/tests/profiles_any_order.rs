@@ -87,7 +87,7 @@ async fn sessions_after(settings: &AccountSettings, batches: &[Vec<MemoryEvent>]
 fn by_definition(views: &[MemoryEvent], settings: &AccountSettings) -> Vec<String> {
     let rules = SessionRules::of(settings, Duration::minutes(30)).unwrap();
     let id = |place: &usize| views[*place].text(TextField::EventId).unwrap_or_default();
-    let sessions = naive_sessions(views, &rules);
+    let sessions = naive_sessions(views, &rules, &[]);
     let row = |session: &Vec<usize>| {
         let (first, last) = (id(&session[0]), id(&session[session.len() - 1]));
         format!("first_event_id={first} last_event_id={last} event_count={}", session.len())

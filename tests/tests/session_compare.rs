@@ -56,7 +56,7 @@ async fn compared(profiles: [&str; 2], range: TimeRange, limit: usize) -> Compar
     installation.writer.store(1, &requests).await.unwrap();
     let account = AccountSettings { time_zone: Some("Europe/Berlin".to_owned()), ..AccountSettings::default() };
     let rules = profiles.map(|name| SessionRules::of_profile(name, &account, Duration::minutes(30)).unwrap());
-    compare(&installation.engine, tenant(1), rules, range, limit).await.unwrap()
+    compare(&installation.engine, tenant(1), rules, &[], range, limit).await.unwrap()
 }
 
 /// Events and their reasons, with the event that they continue on either side.

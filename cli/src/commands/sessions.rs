@@ -122,7 +122,7 @@ pub async fn run(command: SessionsCommand, context: &Context) -> anyhow::Result<
     let engine = app.query_engine(&app.open_lake().await?)?;
     let tenant = Tenant { account_id: account.id, environment: args.environment.into() };
     let range = TimeRange { from: args.from.map(start_of), to: args.to.map(start_of) };
-    let found = compare(&engine, tenant, rules, range, args.limit).await?;
+    let found = compare(&engine, tenant, rules, &account.settings.own_domains, range, args.limit).await?;
     let answer = answer(found, &names, definitions);
     context.output.answer(&answer, &in_words(&answer))?;
     Ok(Outcome::Done)

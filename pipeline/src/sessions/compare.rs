@@ -120,18 +120,19 @@ impl fmt::Display for Reason {
 
 /// Compares what `rules` make of one tenant's events in `range`, and lists at most `limit` of the events that differ.
 ///
-/// Bots are left out. Sessions that reach out of the range are seen as far as they lie inside it.
+/// Referrals from `own_domains` are internal. Bots are left out. Sessions that reach out of the range are seen as far as they lie inside it.
 pub async fn compare(
     engine: &QueryEngine,
     tenant: Tenant,
     rules: [SessionRules; 2],
+    own_domains: &[String],
     range: TimeRange,
     limit: usize,
 ) -> Result<Comparison, PipelineError> {
     let (scan, _) = engine.scan(Table::Events, tenant).await?;
     let rows: u64 = scan.files().iter().map(|file| file.rows).sum();
     let shares = rows.div_ceil(ROWS_AT_ONCE).max(1);
-    let sides = rules.map(Side::new);
+    let sides = rules.map(|rules| Side::new(rules, own_domains));
     let frame = people(engine.context().read_table(Arc::new(scan))?, range, &sides)?;
     let mut found =
         Comparison { events: 0, sessions: [0; 2], differing: 0, reasons: BTreeMap::new(), rows: Vec::new() };
@@ -149,9 +150,9 @@ struct Side {
 }
 
 impl Side {
-    fn new(rules: SessionRules) -> Self {
+    fn new(rules: SessionRules, own_domains: &[String]) -> Self {
         let shape = Shape::new(&[], &rules);
-        Self { params: SessionParams { rules, conversion_event_types: Vec::new(), ..SessionParams::default() }, shape }
+        Self { params: SessionParams { rules, own_domains: own_domains.to_vec(), ..SessionParams::default() }, shape }
     }
 }
 

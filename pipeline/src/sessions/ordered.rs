@@ -184,11 +184,9 @@ impl<'a> Sources<'a> {
         open.campaign_row.is_none() && self.site(open.first_row).is_none()
     }
 
-    /// The site that a row came from, if it is not the account's own.
+    /// The site that a row came from.
     fn site(&self, row: u32) -> Option<&'a str> {
-        let host = self.hosts.is_valid(row as usize).then(|| self.hosts.value(row as usize))?;
-        let own = self.referrer.map_or(&[][..], |split| &split.own_domains);
-        (!own.iter().any(|domain| is_within(host, domain))).then_some(host)
+        self.hosts.is_valid(row as usize).then(|| self.hosts.value(row as usize))
     }
 }
 
@@ -204,10 +202,6 @@ fn same(a: &str, b: &str) -> bool {
 
 fn bare(host: &str) -> &str {
     host.strip_prefix("www.").unwrap_or(host)
-}
-
-fn is_within(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -263,7 +257,7 @@ mod tests {
     fn rules() -> impl Strategy<Value = SessionRules> {
         let campaign = any::<bool>()
             .prop_map(|from_direct| CampaignSplit { parts: vec![vec![TextField::UtmCampaign]], from_direct });
-        let referrer = any::<bool>().prop_map(|from_direct| ReferrerSplit { own_domains: Vec::new(), from_direct });
+        let referrer = any::<bool>().prop_map(|from_direct| ReferrerSplit { from_direct });
         let length = prop_oneof![Just(20), Just(60)];
         (proptest::option::of(campaign), proptest::option::of(referrer), proptest::option::of(length)).prop_map(
             |(campaign, referrer, minutes)| SessionRules {

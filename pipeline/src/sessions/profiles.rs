@@ -134,7 +134,7 @@ impl Profile {
         Ok(toml::from_str(text)?)
     }
 
-    /// The rules of this profile with an account's timeout, further splits, time zone and domains.
+    /// The rules of this profile with an account's timeout, further splits and time zone.
     ///
     /// `default_timeout` is the installation's, for profiles that have none of their own.
     fn rules(&self, account: &AccountSettings, default_timeout: Duration) -> Result<SessionRules, ProfileError> {
@@ -146,10 +146,7 @@ impl Profile {
             match split? {
                 Split::Campaign => splits.campaign = Some(self.campaign.split()?),
                 Split::Referrer => {
-                    splits.referrer = Some(ReferrerSplit {
-                        own_domains: account.own_domains.clone(),
-                        from_direct: self.referrer.from_direct,
-                    });
+                    splits.referrer = Some(ReferrerSplit { from_direct: self.referrer.from_direct });
                 }
                 Split::Midnight => splits.midnight = Some(time_zone(account)?),
                 Split::MaxDay => splits.max_length = Some(Duration::hours(24)),
@@ -173,17 +170,13 @@ impl SessionRules {
         Profile::by_name(name)?.rules(account, default_timeout)
     }
 
-    /// A profile as it is by itself, without the account's timeout and splits, but with its time zone and domains; or
-    /// what the account has chosen, for the name [`ACCOUNT`].
+    /// A profile as it is by itself, without the account's timeout and splits, but in its time zone; or what the account
+    /// has chosen, for the name [`ACCOUNT`].
     pub fn of_profile(name: &str, account: &AccountSettings, default_timeout: Duration) -> Result<Self, ProfileError> {
         if name == ACCOUNT {
             return Self::of(account, default_timeout);
         }
-        let place = AccountSettings {
-            time_zone: account.time_zone.clone(),
-            own_domains: account.own_domains.clone(),
-            ..AccountSettings::default()
-        };
+        let place = AccountSettings { time_zone: account.time_zone.clone(), ..AccountSettings::default() };
         Profile::by_name(name)?.rules(&place, default_timeout)
     }
 }
@@ -239,7 +232,6 @@ mod tests {
             session_profile: Some(profile.to_owned()),
             session_splits: splits.iter().map(|split| (*split).to_owned()).collect(),
             time_zone: Some("Europe/Berlin".to_owned()),
-            own_domains: vec!["shop.example".to_owned()],
             ..AccountSettings::default()
         }
     }

@@ -57,11 +57,9 @@ pub struct CampaignSplit {
     pub from_direct: bool,
 }
 
-/// When an event came from another site than its session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// When an event came from another site than its session. What is internal to the account is no other site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReferrerSplit {
-    /// Domains that are the account's own, besides the page's host: no other site.
-    pub own_domains: Vec<String>,
     /// Whether a site also ends a session that came by no campaign and from no site.
     pub from_direct: bool,
 }
