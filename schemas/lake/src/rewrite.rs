@@ -70,7 +70,9 @@ impl LakeTable {
             Some(rows) if rows.row_count() == 0 => Ok(Rewritten::Emptied),
             Some(rows) => {
                 let stem = if file.is_sorted() { format!("{SORTED}{unique}") } else { unique.to_owned() };
-                self.write_file(file.tenant, file.date, &stem, rows, now).await.map(|file| Rewritten::Replaced(Box::new(file)))
+                self.write_file(file.tenant, file.date, &stem, rows, now)
+                    .await
+                    .map(|file| Rewritten::Replaced(Box::new(file)))
             }
         }
     }
