@@ -142,6 +142,81 @@ fn texts<'a>(rows: &'a RecordBatch, column: &str) -> Option<&'a StringArray> {
     rows.column_by_name(column).and_then(|column| column.as_string_opt::<i32>())
 }
 
-fn text<'a>(texts: Option<&'a StringArray>, row: usize) -> Option<&'a str> {
+fn text(texts: Option<&StringArray>, row: usize) -> Option<&str> {
     texts.filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{TimestampMicrosecondArray, new_null_array};
+
+    use super::*;
+
+    fn erased(ids: &[&str]) -> Erased {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        let shared = SharedId { id: "kiosk".into(), from_us: Some(10), to_us: Some(20) };
+        Erased { needles: Needles::new(ids, "erased-1".into()), shared: vec![shared] }
+    }
+
+    /// Rows of a table with these texts by column, and times 0, 1, 2, … in the time column.
+    fn rows(table: Table, columns: &[(&str, &[Option<&str>])], first_us: i64) -> RecordBatch {
+        let count = columns[0].1.len();
+        let schema = table.file_schema();
+        let arrays = schema.fields().iter().map(|field| -> ArrayRef {
+            match columns.iter().find(|(name, _)| name == field.name()) {
+                Some((_, texts)) => Arc::new(texts.iter().copied().collect::<StringArray>()),
+                None if field.name() == table.time_column() => {
+                    let times = (0..count as i64).map(|row| first_us + row);
+                    Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
+                }
+                None => new_null_array(field.data_type(), count),
+            }
+        });
+        let arrays = arrays.collect();
+        RecordBatch::try_new(schema, arrays).unwrap()
+    }
+
+    #[track_caller]
+    fn check(left: &Left, column: &str, expected: &[Option<&str>], removed: u64, replaced: u64) {
+        let found: Vec<_> = texts(&left.rows, column).unwrap().iter().collect();
+        assert_eq!((found.as_slice(), left.removed, left.replaced), (expected, removed, replaced));
+    }
+
+    #[test]
+    fn a_persons_events_go_and_their_ids_in_others_events_are_replaced() {
+        let columns: [(&str, &[Option<&str>]); 3] = [
+            ("visitor_id", &[Some("canary-1"), Some("x"), Some("x"), Some("y")]),
+            ("user_id", &[None, Some("canary-2"), None, Some("canary-22")]),
+            ("url", &[None, None, Some("/?ref=canary-1"), Some("/canary-10")]),
+        ];
+        let left = erased(&["canary-1", "canary-2"]).leave(Table::Events, rows(Table::Events, &columns, 0)).unwrap();
+        check(&left, "url", &[Some("/?ref=erased-1"), Some("/canary-10")], 2, 1);
+    }
+
+    #[test]
+    fn of_a_shared_id_only_the_persons_span_goes_and_nothing_of_another_user() {
+        let columns: [(&str, &[Option<&str>]); 2] =
+            [("visitor_id", &[Some("kiosk"); 3]), ("user_id", &[None, Some("bob"), None])];
+        let rows_at = |first_us| rows(Table::Events, &columns, first_us);
+        let left = |first_us| erased(&["ada-id"]).leave(Table::Events, rows_at(first_us)).unwrap();
+        check(&left(10), "user_id", &[Some("bob")], 2, 0);
+        check(&left(18), "user_id", &[Some("bob"), None], 1, 0);
+        check(&left(20), "user_id", &[None, Some("bob"), None], 0, 0);
+    }
+
+    #[test]
+    fn refused_bodies_of_the_person_go_also_with_short_ids() {
+        let bodies = [Some(r#"{"user_id":"u1"}"#), Some(r#"{"note":"u1"}"#), Some("no JSON, but canary-1"), None];
+        let rows = rows(Table::RejectedEvents, &[("body", &bodies)], 0);
+        let left = erased(&["u1", "canary-1"]).leave(Table::RejectedEvents, rows).unwrap();
+        check(&left, "body", &[Some(r#"{"note":"u1"}"#), None], 2, 0);
+    }
+
+    #[test]
+    fn derived_rows_that_name_the_person_go() {
+        let people = [Some("u:u1"), Some("v:other"), Some("canary-1")];
+        let rows = rows(Table::Touchpoints, &[("person_id", &people)], 0);
+        let left = erased(&["u1", "canary-1"]).leave(Table::Touchpoints, rows).unwrap();
+        check(&left, "person_id", &[Some("v:other")], 2, 0);
+    }
 }
