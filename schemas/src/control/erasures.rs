@@ -216,7 +216,8 @@ mod tests {
         let path = folder.path().join("touchline.db");
         let control = ControlDb::open(&path).await.unwrap();
         let account = control.create_account("acme", "needle-in-a-name", at(0)).await.unwrap();
-        let settings = crate::control::AccountSettings { time_zone: Some("needle-zone".into()), ..Default::default() };
+        let settings =
+            crate::control::AccountSettings { own_domains: vec!["needle-zone.example".into()], ..Default::default() };
         control.set_account_settings(account.id, &settings).await.unwrap();
         control.set_account_settings(account.id, &Default::default()).await.unwrap();
         control.scrub().await.unwrap();
