@@ -62,9 +62,10 @@ pub fn compare(
     let cells = |rows| columns.iter().map(|name| Cells::of(rows, name)).collect::<PolarsResult<Vec<_>>>();
     let (ours, theirs) = (cells(&stored).map_err(&failed)?, cells(&computed).map_err(&failed)?);
     let describe = |cells: &[Cells<'_>], row: usize| {
-        let parts = key.iter().zip(cells).filter_map(|(name, cells)| {
-            Some(format!("{name}={}", display(table, name, cells.get(row))?))
-        });
+        let parts = key
+            .iter()
+            .zip(cells)
+            .filter_map(|(name, cells)| Some(format!("{name}={}", display(table, name, cells.get(row))?)));
         parts.collect::<Vec<_>>().join(" ")
     };
     let mut examples = max_examples.saturating_sub(report.examples.len());
@@ -84,7 +85,9 @@ pub fn compare(
             Ordering::Less
         } else {
             let keys = ours.iter().zip(&theirs).take(key.len());
-            keys.map(|(ours, theirs)| ours.get(left).cmp(&theirs.get(right))).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+            keys.map(|(ours, theirs)| ours.get(left).cmp(&theirs.get(right)))
+                .find(|order| order.is_ne())
+                .unwrap_or(Ordering::Equal)
         };
         match order {
             Ordering::Less => {
@@ -98,7 +101,8 @@ pub fn compare(
                 differ(report, &mut std::iter::once(found));
             }
             Ordering::Equal => {
-                let differing = || (key.len()..columns.len()).filter(|at| ours[*at].get(left) != theirs[*at].get(right));
+                let differing =
+                    || (key.len()..columns.len()).filter(|at| ours[*at].get(left) != theirs[*at].get(right));
                 if differing().next().is_some() {
                     let mut found = differing().map(|at| Difference {
                         tenant,
@@ -136,7 +140,8 @@ fn display(table: Table, name: &str, cell: Cell<'_>) -> Option<String> {
             .map_or_else(|| number.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::Micros, true)),
         Cell::Number(number) if dtype == Some(money_type()) => money(number),
         Cell::Number(number) if dtype == Some(arrow::datatypes::DataType::Date32) => {
-            let day = u64::try_from(number).ok().and_then(|days| NaiveDate::default().checked_add_days(Days::new(days)));
+            let day =
+                u64::try_from(number).ok().and_then(|days| NaiveDate::default().checked_add_days(Days::new(days)));
             day.map_or_else(|| number.to_string(), |day| day.to_string())
         }
         Cell::Number(number) => number.to_string(),
@@ -166,18 +171,19 @@ mod tests {
 
     #[track_caller]
     fn check(stored: &[(&str, &str)], computed: &[(&str, &str)], expected: &[&str]) {
-        let tenant = Tenant {
-            account_id: AccountId(Default::default()),
-            environment: Environment::Test,
-        };
+        let tenant = Tenant { account_id: AccountId(Default::default()), environment: Environment::Test };
         let mut report = TableReport { table: "identities", ..TableReport::default() };
         let (stored, computed) = (identities(stored), identities(computed));
         let columns = (&["id"][..], &["id", "person_id"][..]);
         compare(&mut report, (Table::Identities, tenant), columns, (&stored, &computed), 10).unwrap();
-        let found: Vec<_> = report.examples.iter().map(|difference| {
-            let Difference { row, column, stored, computed, .. } = difference;
-            format!("{row} {column:?} {stored:?} {computed:?}")
-        }).collect();
+        let found: Vec<_> = report
+            .examples
+            .iter()
+            .map(|difference| {
+                let Difference { row, column, stored, computed, .. } = difference;
+                format!("{row} {column:?} {stored:?} {computed:?}")
+            })
+            .collect();
         assert_eq!(found, expected);
         assert_eq!(report.differences as usize, expected.len());
     }

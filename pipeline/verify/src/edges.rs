@@ -48,7 +48,8 @@ pub fn edges(events: &DataFrame) -> PolarsResult<DataFrame> {
 
     // Few events name another user, so that their properties can be looked at one by one.
     let mut special = known.clone().filter(is_special()).collect()?;
-    let previous = special.column(TextField::Properties.column())?.str()?.iter().map(previous_id).collect::<StringChunked>();
+    let previous =
+        special.column(TextField::Properties.column())?.str()?.iter().map(previous_id).collect::<StringChunked>();
     special.with_column(previous.with_name(PREVIOUS_ID.into()).into_column())?;
     let special = special.lazy();
     let names_user = || col(PREVIOUS_ID).is_not_null();

@@ -25,7 +25,7 @@ pub fn read(root: &Path, table: Table, files: &[DataFile], columns: &[&str]) -> 
     let mut rows = empty(table, columns).map_err(VerifyError::computing("an empty table"))?;
     for file in files {
         let path = root.join(table.name()).join(&file.path);
-        let read = || {
+        let mut read = || {
             let mut part = ParquetReader::new(File::open(&path)?).with_columns(Some(in_file.clone())).finish()?;
             let height = part.height();
             if columns.contains(&date) {
@@ -78,7 +78,10 @@ pub fn day_number(day: NaiveDate) -> i64 {
 
 /// The UTC day, since 1970, of an instant in microseconds.
 pub fn day_of(instant_us: Expr) -> Expr {
-    instant_us.floor_div(lit(DAY_US))
+    let day = || lit(DAY_US);
+    // Division cuts off towards zero; taking the time of day away first makes it exact, also before 1970.
+    let time_of_day = (instant_us.clone() % day() + day()) % day();
+    (instant_us - time_of_day) / day()
 }
 
 /// Frames of the same columns below each other.
@@ -95,4 +98,17 @@ pub fn stack(parts: Vec<DataFrame>) -> PolarsResult<DataFrame> {
 /// Sorted ascending, nulls first.
 pub fn ascending() -> SortMultipleOptions {
     SortMultipleOptions::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_begin_at_midnight_of_utc() {
+        let instants = df!("at" => [0, DAY_US - 1, DAY_US, -1, -DAY_US]).unwrap();
+        let days = instants.lazy().select([day_of(col("at"))]).collect().unwrap();
+        let days: Vec<_> = days.column("at").unwrap().i64().unwrap().iter().flatten().collect();
+        assert_eq!(days, [0, 0, 1, -1, -1]);
+    }
 }

@@ -50,7 +50,8 @@ fn living(edges: &DataFrame) -> LazyFrame {
     let is_unmerge = || col(edge::KIND).eq(lit(edge::KIND_UNMERGE));
     let all = || edges.clone().lazy();
     let parted = all().filter(is_unmerge()).group_by(PAIR.map(col)).agg([col(edge::LAST_AT).max().alias(PARTED_AT)]);
-    let pairs = all().filter(is_unmerge().not()).join(parted, PAIR.map(col), PAIR.map(col), JoinArgs::new(JoinType::Left));
+    let pairs =
+        all().filter(is_unmerge().not()).join(parted, PAIR.map(col), PAIR.map(col), JoinArgs::new(JoinType::Left));
     let was_parted_since = col(PARTED_AT).gt_eq(col(edge::FIRST_AT)).fill_null(lit(false));
     pairs
         .filter(col(PARTED_AT).is_null().or(col(edge::LAST_AT).gt(col(PARTED_AT))))
@@ -61,7 +62,7 @@ fn living(edges: &DataFrame) -> LazyFrame {
 fn components(aliases: &DataFrame) -> PolarsResult<DataFrame> {
     let (lefts, rights) = (aliases.column(edge::LEFT_ID)?.str()?, aliases.column(edge::RIGHT_ID)?.str()?);
     let mut neighbours: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (left, right) in lefts.iter().zip(rights).filter_map(|(left, right)| left.zip(right)) {
+    for (left, right) in lefts.iter().zip(rights.iter()).filter_map(|(left, right)| left.zip(right)) {
         neighbours.entry(left).or_default().insert(right);
         neighbours.entry(right).or_default().insert(left);
     }
@@ -132,7 +133,10 @@ fn visitor_rows(links: LazyFrame, people: &DataFrame) -> PolarsResult<DataFrame>
     let next = when(goes_on).then(col(column::VALID_FROM).shift(lit(-1))).otherwise(lit(NULL));
     changes
         .with_column(next.cast(DataType::Int64).alias(column::VALID_TO))
-        .select([column::ID_TYPE, column::ID, column::PERSON_ID, column::VALID_FROM, column::VALID_TO, column::LINKED_AT].map(col))
+        .select(
+            [column::ID_TYPE, column::ID, column::PERSON_ID, column::VALID_FROM, column::VALID_TO, column::LINKED_AT]
+                .map(col),
+        )
         .collect()
 }
 
@@ -162,4 +166,116 @@ pub fn with_person(sessions: LazyFrame, identities: &DataFrame) -> PolarsResult<
         .left_join(users, col(user), col(column::ID))
         .left_join(visits, col(sessions::SESSION_ID), col(sessions::SESSION_ID))
         .with_column(person.alias(column::PERSON_ID)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edges::{COLUMNS as EDGE_COLUMNS, edges};
+
+    /// Events as (type, visitor, user, other user, time).
+    type Said<'a> = (&'a str, Option<&'a str>, &'a str, Option<&'a str>, i64);
+
+    fn link<'a>(visitor: &'a str, user: &'a str, at: i64) -> Said<'a> {
+        ("page_view", Some(visitor), user, None, at)
+    }
+
+    fn alias<'a>(user: &'a str, other: &'a str, at: i64) -> Said<'a> {
+        ("$alias", None, user, Some(other), at)
+    }
+
+    fn edges_of(said: &[Said<'_>]) -> DataFrame {
+        let properties = said.iter().map(|said| said.3.map(|id| format!(r#"{{"previous_id":"{id}"}}"#)));
+        let events = df!(
+            "occurred_at" => said.iter().map(|said| said.4).collect::<Vec<_>>(),
+            "event_type" => said.iter().map(|said| said.0).collect::<Vec<_>>(),
+            "visitor_id" => said.iter().map(|said| said.1).collect::<Vec<_>>(),
+            "user_id" => said.iter().map(|said| said.2).collect::<Vec<_>>(),
+            "properties" => properties.collect::<Vec<_>>(),
+        );
+        let edges = edges(&events.unwrap()).unwrap();
+        assert_eq!(edges.get_column_names(), EDGE_COLUMNS);
+        edges
+    }
+
+    #[track_caller]
+    fn check(said: &[Said<'_>], expected: &[&str]) {
+        let rows = identities(&edges_of(said)).unwrap().sort(KEY, ascending()).unwrap();
+        let [ids, people] =
+            [column::ID, column::PERSON_ID].map(|name| rows.column(name).unwrap().str().unwrap().clone());
+        let [from, to] =
+            [column::VALID_FROM, column::VALID_TO].map(|name| rows.column(name).unwrap().i64().unwrap().clone());
+        let end = |time: Option<i64>| time.map_or("∞".to_owned(), |time| time.to_string());
+        let found: Vec<_> = (0..rows.height())
+            .map(|row| {
+                let (id, person) = (ids.get(row).unwrap(), people.get(row).unwrap());
+                format!("{id} {person} {}..{}", end(from.get(row)), end(to.get(row)))
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_visitor_with_one_user_is_that_user_for_all_time() {
+        check(&[link("v1", "anna", 10), link("v1", "anna", 90)], &["v1 u:anna ∞..∞"]);
+    }
+
+    #[test]
+    fn aliases_join_users_and_their_devices() {
+        check(
+            &[alias("zoe", "anna", 5), alias("mia", "zoe", 7), link("v1", "zoe", 1)],
+            &["anna u:anna ∞..∞", "mia u:anna ∞..∞", "zoe u:anna ∞..∞", "v1 u:anna ∞..∞"],
+        );
+    }
+
+    #[test]
+    fn a_shared_device_belongs_to_who_was_linked_last() {
+        // Of a day's links of a pair only the first counts, so that the third is on another day.
+        let next_day = crate::frame::DAY_US + 30;
+        check(
+            &[link("v1", "anna", 10), link("v1", "ben", 20), link("v1", "anna", next_day)],
+            &["v1 u:anna ∞..20", "v1 u:ben 20..86400000030", "v1 u:anna 86400000030..∞"],
+        );
+    }
+
+    #[test]
+    fn of_links_at_one_instant_the_larger_user_id_holds_from_then_on() {
+        check(&[link("v1", "anna", 5), link("v1", "ben", 5)], &["v1 u:anna ∞..5", "v1 u:ben 5..∞"]);
+    }
+
+    #[test]
+    fn an_unmerge_voids_what_came_before_it() {
+        check(&[alias("anna", "ben", 5), ("$unmerge", None, "ben", Some("anna"), 9)], &[]);
+        check(&[link("v1", "ben", 5), ("$unmerge", Some("v1"), "ben", None, 5)], &[]);
+        check(
+            &[
+                link("v1", "ben", 5),
+                link("v1", "ben", 8),
+                ("$unmerge", Some("v1"), "ben", None, 6),
+                link("v1", "anna", 3),
+            ],
+            &["v1 u:anna ∞..6", "v1 u:ben 6..∞"],
+        );
+    }
+
+    #[test]
+    fn an_alias_without_the_other_user_links_its_visitor() {
+        check(&[("$alias", Some("v1"), "anna", None, 5)], &["v1 u:anna ∞..∞"]);
+        check(&[alias("anna", "anna", 5)], &[]);
+    }
+
+    #[test]
+    fn a_session_belongs_to_its_user_else_to_its_visitor_at_its_begin() {
+        let known = identities(&edges_of(&[link("v1", "anna", 10), link("v1", "ben", 20)])).unwrap();
+        let sessions = df!(
+            "session_id" => ["a", "b", "c", "d", "e"],
+            "visitor_id" => [Some("v1"), Some("v1"), Some("v1"), Some("v2"), None],
+            "user_id" => [None, None, Some("zoe"), None, Some("mia")],
+            "started_at" => [0_i64, 20, 0, 0, 0],
+        );
+        let people = with_person(sessions.unwrap().lazy(), &known).unwrap().sort(["session_id"], ascending());
+        let people = people.collect().unwrap().column("person_id").unwrap().str().unwrap().clone();
+        let people: Vec<_> = people.iter().flatten().collect();
+        assert_eq!(people, ["u:anna", "u:ben", "u:zoe", "v:v2", "u:mia"]);
+    }
 }

@@ -11,6 +11,7 @@
 //! Not verified: the rules that name a session's channel. There is no second set of rules here; the channel is taken
 //! from the stored session, and what follows from it (touches of visitors, rollups, credits) is verified with it.
 
+mod audit;
 mod compare;
 mod edges;
 mod error;
@@ -18,6 +19,7 @@ mod frame;
 mod identities;
 mod report;
 mod request;
+mod rules;
 mod sessions;
 mod sources;
 mod verify;

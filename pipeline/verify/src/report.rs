@@ -12,6 +12,8 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// Differing rows of all tables, and checks that failed.
     pub differences: u64,
+    /// The examples of all tables and the failed checks, each a line for people.
+    pub summary: Vec<String>,
 }
 
 /// What was found in one table.
@@ -84,39 +86,43 @@ impl Report {
         let mut lines = Vec::new();
         for table in &self.tables {
             lines.push(format!("{}: {} rows, {} differ", table.table, table.rows, table.differences));
-            lines.extend(table.examples.iter().map(Difference::text));
             lines.extend(table.skipped.iter().map(|skipped| match skipped.tenant {
                 Some(tenant) => format!("  not verified: {tenant}: {}", skipped.reason),
                 None => format!("  not verified: {}", skipped.reason),
             }));
         }
-        for check in &self.checks {
-            let verdict = if check.holds() { "holds" } else { "FAILS" };
-            lines.push(format!("{}: {} {verdict}: {} and {}", check.tenant, check.name, check.left, check.right));
-        }
+        lines.extend(self.checks.iter().filter(|check| check.holds()).map(Check::text));
+        lines.extend(self.summary.iter().cloned());
         lines.push(format!("{} differences", self.differences));
         lines.join("\n")
     }
 
     pub(crate) fn finish(mut self) -> Self {
-        let failed = self.checks.iter().filter(|check| !check.holds()).count() as u64;
-        self.differences = failed + self.tables.iter().map(|table| table.differences).sum::<u64>();
+        let failed: Vec<_> = self.checks.iter().filter(|check| !check.holds()).map(Check::text).collect();
+        self.differences = failed.len() as u64 + self.tables.iter().map(|table| table.differences).sum::<u64>();
+        let examples =
+            self.tables.iter().flat_map(|table| table.examples.iter().map(|example| example.text(table.table)));
+        self.summary = examples.chain(failed).collect();
         self
     }
 }
 
-impl Difference {
+impl Check {
     fn text(&self) -> String {
-        let nothing = || "(nothing)".to_owned();
+        let Self { tenant, name, left, right } = self;
+        let verdict = if self.holds() { "holds" } else { "FAILS" };
+        format!("{tenant} {name} {verdict}: {left}, {right}")
+    }
+}
+
+impl Difference {
+    fn text(&self, table: &str) -> String {
         let Self { tenant, row, column, stored, computed } = self;
+        let [was, should] = [stored, computed].map(|cell| cell.as_deref().unwrap_or("nothing"));
         match column {
-            Some(column) => format!(
-                "  {tenant} {row} {column}: stored {}, computed {}",
-                stored.clone().unwrap_or_else(nothing),
-                computed.clone().unwrap_or_else(nothing)
-            ),
-            None if stored.is_some() => format!("  {tenant} {row}: is stored and should not be there"),
-            None => format!("  {tenant} {row}: is missing"),
+            Some(column) => format!("{table} {tenant} {row} {column}: stored {was}, computed {should}"),
+            None if stored.is_some() => format!("{table} {tenant} {row}: stored, and should not be there"),
+            None => format!("{table} {tenant} {row}: missing"),
         }
     }
 }

@@ -55,8 +55,7 @@ pub fn columns() -> Vec<String> {
 pub fn counts() -> Expr {
     let event_type = col(TextField::EventType.column());
     let is_reserved = event_type.clone().str().starts_with(lit(RESERVED_PREFIX.to_string()));
-    let has_device =
-        col(TextField::VisitorId.column()).is_not_null().or(col(TextField::UserId.column()).is_not_null());
+    let has_device = col(TextField::VisitorId.column()).is_not_null().or(col(TextField::UserId.column()).is_not_null());
     has_device.and(is_reserved.not().or(event_type.eq(lit(SESSION_START))).fill_null(lit(false)))
 }
 
@@ -89,7 +88,7 @@ pub fn sessions(events: DataFrame, rules: &SessionRules) -> PolarsResult<DataFra
         .or(col(column::PAGE_VIEW_COUNT).gt_eq(lit(2_i64)));
     let finished = grouped.with_columns([
         day_of(col(column::STARTED_AT)).alias(column::SESSION_DATE),
-        duration_us().floor_div(lit(US_PER_S)).alias(column::DURATION_S),
+        (duration_us() / lit(US_PER_S)).alias(column::DURATION_S),
         one_view.and(col(column::INTERACTION_COUNT).eq(lit(0_i64))).alias(column::IS_BOUNCE),
         is_engaged.alias(column::IS_ENGAGED),
         when(col(REVENUE_COUNT).gt(lit(0))).then(col(column::REVENUE)).otherwise(lit(NULL)).alias(column::REVENUE),
@@ -128,12 +127,13 @@ fn aggregates(rules: &SessionRules) -> Vec<Expr> {
         col(events::REVENUE).count().alias(REVENUE_COUNT),
     ];
     aggregates.extend(column::FIRST_EVENT_FIELDS.iter().map(|field| col(field.column()).first()));
-    let mut first_with = |which: Expr, instant: &'static str, event: &'static str, values: &[(&'static str, &'static str)]| {
-        aggregates.push(at().filter(which.clone()).first().alias(instant));
-        aggregates.push(id().filter(which.clone()).first().alias(event));
-        let values = values.iter().map(|(from, to)| col(*from).filter(which.clone()).first().alias(*to));
-        aggregates.extend(values);
-    };
+    let mut first_with =
+        |which: Expr, instant: &'static str, event: &'static str, values: &[(&'static str, &'static str)]| {
+            aggregates.push(at().filter(which.clone()).first().alias(instant));
+            aggregates.push(id().filter(which.clone()).first().alias(event));
+            let values = values.iter().map(|(from, to)| col(*from).filter(which.clone()).first().alias(*to));
+            aggregates.extend(values);
+        };
     let campaign: Vec<_> = column::UTM_FIELDS.iter().map(|field| (field.column(), field.column())).collect();
     first_with(carries_campaign(), column::UTM_AT, column::UTM_EVENT_ID, &campaign);
     let path = TextField::Path.column();
@@ -175,35 +175,22 @@ mod tests {
 
     /// Events as (minute, id, type, visitor), in the order of arrival.
     fn events(rows: &[(i64, &str, &str, &str)]) -> DataFrame {
-        let mut frame = empty(Table::Events, &event_columns()).unwrap();
-        let nothing = frame.clone();
-        let texts = |text: fn(&(i64, &'static str, &'static str, &'static str)) -> &'static str| text;
-        let _ = texts;
-        frame = DataFrame::new(
-            rows.len(),
-            nothing
-                .columns()
-                .iter()
-                .map(|column| match column.name().as_str() {
-                    events::OCCURRED_AT => {
-                        Column::new(column.name().clone(), rows.iter().map(|row| row.0 * MINUTE_US).collect::<Vec<_>>())
-                    }
-                    events::RECEIVED_AT => {
-                        Column::new(column.name().clone(), (0..rows.len() as i64).collect::<Vec<_>>())
-                    }
-                    "event_id" => Column::new(column.name().clone(), rows.iter().map(|row| row.1).collect::<Vec<_>>()),
-                    "event_type" => {
-                        Column::new(column.name().clone(), rows.iter().map(|row| row.2).collect::<Vec<_>>())
-                    }
-                    "visitor_id" => {
-                        Column::new(column.name().clone(), rows.iter().map(|row| row.3).collect::<Vec<_>>())
-                    }
-                    _ => Column::full_null(column.name().clone(), rows.len(), column.dtype()),
-                })
-                .collect(),
-        )
-        .unwrap();
-        frame
+        let nothing = empty(Table::Events, &event_columns()).unwrap();
+        let columns = nothing.columns().iter().map(|column| {
+            let texts = |place: fn(&(i64, &str, &str, &str)) -> String| {
+                Column::new(column.name().clone(), rows.iter().map(place).collect::<Vec<_>>())
+            };
+            let numbers = |numbers: Vec<i64>| Column::new(column.name().clone(), numbers);
+            match column.name().as_str() {
+                events::OCCURRED_AT => numbers(rows.iter().map(|row| row.0 * MINUTE_US).collect()),
+                events::RECEIVED_AT => numbers((0..rows.len() as i64).collect()),
+                "event_id" => texts(|row| row.1.to_owned()),
+                "event_type" => texts(|row| row.2.to_owned()),
+                "visitor_id" => texts(|row| row.3.to_owned()),
+                _ => Column::full_null(column.name().clone(), rows.len(), column.dtype()),
+            }
+        });
+        DataFrame::new(rows.len(), columns.collect()).unwrap()
     }
 
     #[track_caller]
@@ -213,7 +200,7 @@ mod tests {
         let found = found.sort([column::STARTED_AT, column::SESSION_ID], ascending()).unwrap();
         let ids = found.column(column::SESSION_ID).unwrap().str().unwrap().clone();
         let counts = found.column(column::EVENT_COUNT).unwrap().i64().unwrap().clone();
-        let found: Vec<_> = ids.iter().zip(&counts).map(|(id, count)| (id.unwrap(), count.unwrap())).collect();
+        let found: Vec<_> = ids.iter().zip(counts.iter()).map(|(id, count)| (id.unwrap(), count.unwrap())).collect();
         assert_eq!(found, expected);
     }
 
