@@ -20,7 +20,7 @@ use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
 use touchline_jobs::{
     AttributionJob, CompactionJob, Ended, IdentitiesJob, Job, JobPlan, Progress, RetentionJob, RunError, RunRequest,
-    Runner, SessionsJob, TrafficJob, VacuumJob, VisitorsJob,
+    Runner, SessionsJob, TrafficJob, VacuumJob, VerifyJob, VisitorsJob,
 };
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
@@ -33,10 +33,11 @@ use uuid::Uuid;
 
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
+use crate::verifier;
 
 /// All jobs, in the order in which they need each other.
-pub const JOB_NAMES: [&str; 8] =
-    ["identities", "sessions", "visitors", "attribution", "traffic", "compaction", "retention", "vacuum"];
+pub const JOB_NAMES: [&str; 9] =
+    ["identities", "sessions", "visitors", "attribution", "traffic", "compaction", "retention", "vacuum", "verify"];
 
 /// An installation, opened. Opening it takes no lock, so it can be done beside a running server.
 #[derive(Debug)]
@@ -95,6 +96,7 @@ impl App {
     pub fn runner(&self, engine: QueryEngine) -> anyhow::Result<Runner> {
         let timeout = chrono::Duration::minutes(i64::from(self.config.sessions.timeout_minutes));
         let lake = engine.lake().clone();
+        let verifier = verifier::of(&self.config, &self.data_dir, None);
         let target_file_bytes = self.config.lake.target_file_bytes;
         let kept_hours = self.config.lake.vacuum_after_hours;
         let jobs: Vec<Arc<dyn Job>> = vec![
@@ -105,7 +107,8 @@ impl App {
             Arc::new(TrafficJob::new(engine, self.control.clone())),
             Arc::new(CompactionJob::new(lake.clone(), target_file_bytes)),
             Arc::new(RetentionJob::new(lake.clone(), self.control.clone())),
-            Arc::new(VacuumJob::new(lake, self.control.clone(), kept_hours)),
+            Arc::new(VacuumJob::new(lake.clone(), self.control.clone(), kept_hours)),
+            Arc::new(VerifyJob::new(lake, verifier)),
         ];
         let holder = format!("process-{}-{}", std::process::id(), Uuid::now_v7().simple());
         Ok(Runner::new(self.control.clone(), self.clock.clone(), jobs, &self.config.jobs, holder)?)

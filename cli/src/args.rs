@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use touchline_schemas::Environment;
 
-use crate::commands::{account, alerts, config, demo, doctor, erase, import, jobs, key, serve, sessions};
+use crate::commands::{account, alerts, config, demo, doctor, erase, import, jobs, key, serve, sessions, verify};
 
 /// The open analytics pipeline for first-party events and messages.
 ///
@@ -76,6 +76,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Erases a person out of every table, log and file, and refuses their ids from then on.
     Erase(erase::EraseArgs),
+    /// Computes the derived tables a second time, with another engine, and compares them with what is stored.
+    Verify(verify::VerifyArgs),
     /// Checks whether this machine and this installation are fit to run.
     Doctor(doctor::DoctorArgs),
     /// The configuration.
@@ -96,6 +98,7 @@ impl Command {
             | Self::Sessions(_)
             | Self::Import(_)
             | Self::Demo(_)
+            | Self::Verify(_)
             | Self::Doctor(_)
             | Self::Erase(_)
             | Self::Config(_) => "warn",
@@ -153,6 +156,7 @@ mod tests {
             "touchline import --format combined access.log.gz other.log --account acme",
             "touchline --data-dir D import --format ndjson - --account acme --env test",
             "touchline demo --exit --events 2000 --listen 127.0.0.1:0",
+            "touchline verify --account acme --from 2026-03-01 --to 2026-04-01 --tables sessions,visitors --json",
             "touchline doctor --json",
             "touchline config print",
         ] {

@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod key;
 pub mod serve;
 pub mod sessions;
+pub mod verify;
 
 use touchline_schemas::clock::SharedClock;
 
@@ -72,6 +73,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome>
         Command::Demo(args) => demo::run(args, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Erase(args) => erase::run(args, context).await,
+        Command::Verify(args) => verify::run(args, context).await,
         Command::Config(command) => config::run(command, context),
     }
 }

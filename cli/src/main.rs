@@ -13,6 +13,7 @@ mod logging;
 mod output;
 mod settings;
 mod shutdown;
+mod verifier;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -18,6 +18,7 @@ pub mod schedule;
 pub mod sessions;
 pub mod traffic;
 pub mod vacuum;
+pub mod verify;
 pub mod visitors;
 pub mod watcher;
 
@@ -32,5 +33,6 @@ pub use schedule::{Schedule, ScheduleError};
 pub use sessions::SessionsJob;
 pub use traffic::TrafficJob;
 pub use vacuum::VacuumJob;
+pub use verify::{Verifier, VerifyJob};
 pub use visitors::VisitorsJob;
 pub use watcher::Watcher;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use deltalake_core::DeltaTable;
 use deltalake_core::kernel::Action;
 use serde::Deserialize;
 use touchline_schemas::tables::Table;
@@ -62,12 +63,23 @@ impl Snapshot {
     pub fn tenants(&self) -> impl Iterator<Item = Tenant> + '_ {
         self.by_tenant.keys().copied()
     }
+
+    fn of(version: i64, info: Option<CommitInfo>, files: Vec<DataFile>) -> Self {
+        let mut by_tenant: HashMap<Tenant, Vec<DataFile>> = HashMap::new();
+        for file in files {
+            by_tenant.entry(file.tenant).or_default().push(file);
+        }
+        for files in by_tenant.values_mut() {
+            files.sort_by(|a, b| (a.date, &a.path).cmp(&(b.date, &b.path)));
+        }
+        Self { version, info, by_tenant }
+    }
 }
 
 impl LakeTable {
     /// The newest version and its files.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, LakeError> {
-        let (version, views) = {
+        let (version, files) = {
             let mut delta = self.state.lock().await;
             delta.update_state().await.map_err(LakeError::delta(self.table()))?;
             let version = self.version_of(&delta)?;
@@ -76,30 +88,32 @@ impl LakeTable {
                 return Ok(Arc::clone(snapshot));
             }
             *listed = None;
-            let state = delta.snapshot().map_err(LakeError::delta(self.table()))?;
-            let log_data = state.log_data();
-            let views = log_data.iter().map(|view| {
-                self.data_file(
-                    version,
-                    view.path().into_owned(),
-                    &view.partition_values_map(),
-                    view.size(),
-                    view.stats(),
-                )
-            });
-            (version, views.collect::<Result<Vec<_>, _>>()?)
+            (version, self.files_of(&delta, version)?)
         };
-        let mut by_tenant: HashMap<Tenant, Vec<DataFile>> = HashMap::new();
-        for file in views {
-            by_tenant.entry(file.tenant).or_default().push(file);
-        }
-        for files in by_tenant.values_mut() {
-            files.sort_by(|a, b| (a.date, &a.path).cmp(&(b.date, &b.path)));
-        }
         let info = self.commit_info(version).await?;
-        let snapshot = Arc::new(Snapshot { version, info, by_tenant });
+        let snapshot = Arc::new(Snapshot::of(version, info, files));
         *self.listed.lock().await = Some(Arc::clone(&snapshot));
         Ok(snapshot)
+    }
+
+    /// The files of an older version, as long as the log can tell them. This process's view of the table stays where it
+    /// is. Files that a later version removed may be gone from the disk.
+    pub async fn snapshot_at(&self, version: i64) -> Result<Snapshot, LakeError> {
+        let failed = LakeError::delta(self.table());
+        let mut delta = DeltaTable::new(self.log_store().clone());
+        delta.load_version(version as u64).await.map_err(&failed)?;
+        let files = self.files_of(&delta, version)?;
+        Ok(Snapshot::of(version, self.commit_info(version).await?, files))
+    }
+
+    fn files_of(&self, delta: &DeltaTable, version: i64) -> Result<Vec<DataFile>, LakeError> {
+        let state = delta.snapshot().map_err(LakeError::delta(self.table()))?;
+        let log_data = state.log_data();
+        let views = log_data.iter().map(|view| {
+            let values = view.partition_values_map();
+            self.data_file(version, view.path().into_owned(), &values, view.size(), view.stats())
+        });
+        views.collect()
     }
 
     /// What versions `after + 1 ..= through` did to the table's rows; `None` when an entry of that range is no longer in

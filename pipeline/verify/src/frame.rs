@@ -1,0 +1,114 @@
+//! Rows of a table as a Polars frame: instants as microseconds, money as ten-thousandths, days as days since 1970, all
+//! of them 64-bit integers, so that there is one kind of number to compute with and to compare.
+
+use std::fs::File;
+use std::path::Path;
+
+use arrow::datatypes::DataType as ArrowType;
+use chrono::NaiveDate;
+use polars::prelude::*;
+use polars_io::SerReader;
+use polars_io::parquet::read::ParquetReader;
+use touchline_lake::DataFile;
+use touchline_schemas::tables::Table;
+
+use crate::VerifyError;
+
+/// Microseconds of a day of UTC.
+pub const DAY_US: i64 = 86_400_000_000;
+
+/// The rows of `files` with `columns`, which may include the table's date column: that is read from the file's place
+/// in the table.
+pub fn read(root: &Path, table: Table, files: &[DataFile], columns: &[&str]) -> Result<DataFrame, VerifyError> {
+    let [_, _, date] = table.partition_columns();
+    let in_file: Vec<String> = columns.iter().filter(|name| **name != date).map(|name| (*name).to_owned()).collect();
+    let mut rows = empty(table, columns).map_err(VerifyError::computing("an empty table"))?;
+    for file in files {
+        let path = root.join(table.name()).join(&file.path);
+        let mut read = || {
+            let mut part = ParquetReader::new(File::open(&path)?).with_columns(Some(in_file.clone())).finish()?;
+            let height = part.height();
+            if columns.contains(&date) {
+                part.with_column(Int64Chunked::full(date.into(), day_number(file.date), height).into_column())?;
+            }
+            let part = part.select(columns.iter().copied())?;
+            let normal = part.columns().iter().map(normal).collect::<PolarsResult<Vec<_>>>()?;
+            rows.vstack_mut(&DataFrame::new(height, normal)?).map(drop)
+        };
+        read().map_err(|error: PolarsError| VerifyError::File {
+            table,
+            path: file.path.clone(),
+            detail: error.to_string(),
+        })?;
+    }
+    rows.rechunk_mut();
+    Ok(rows)
+}
+
+/// No rows with `columns` of a table.
+pub fn empty(table: Table, columns: &[&str]) -> PolarsResult<DataFrame> {
+    let schema = table.schema();
+    let fields = columns.iter().map(|name| {
+        let field = schema.field_with_name(name).map_err(|error| polars_err!(ColumnNotFound: "{error}"))?;
+        let dtype = match field.data_type() {
+            ArrowType::Boolean => DataType::Boolean,
+            ArrowType::Int64 | ArrowType::Date32 | ArrowType::Timestamp(..) | ArrowType::Decimal128(..) => {
+                DataType::Int64
+            }
+            _ => DataType::String,
+        };
+        Ok(Column::full_null((*name).into(), 0, &dtype))
+    });
+    DataFrame::new(0, fields.collect::<PolarsResult<Vec<_>>>()?)
+}
+
+fn normal(column: &Column) -> PolarsResult<Column> {
+    match column.dtype() {
+        DataType::Datetime(..) | DataType::Date | DataType::Decimal(..) => {
+            column.to_physical_repr().strict_cast(&DataType::Int64)
+        }
+        _ => Ok(column.clone()),
+    }
+}
+
+/// Days since 1970.
+pub fn day_number(day: NaiveDate) -> i64 {
+    day.signed_duration_since(NaiveDate::default()).num_days()
+}
+
+/// The UTC day, since 1970, of an instant in microseconds.
+pub fn day_of(instant_us: Expr) -> Expr {
+    let day = || lit(DAY_US);
+    // Division cuts off towards zero; taking the time of day away first makes it exact, also before 1970.
+    let time_of_day = (instant_us.clone() % day() + day()) % day();
+    (instant_us - time_of_day) / day()
+}
+
+/// Frames of the same columns below each other.
+pub fn stack(parts: Vec<DataFrame>) -> PolarsResult<DataFrame> {
+    let mut parts = parts.into_iter();
+    let Some(mut whole) = parts.next() else { return Ok(DataFrame::empty()) };
+    for part in parts {
+        whole.vstack_mut(&part)?;
+    }
+    whole.rechunk_mut();
+    Ok(whole)
+}
+
+/// Sorted ascending, nulls first.
+pub fn ascending() -> SortMultipleOptions {
+    SortMultipleOptions::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_begin_at_midnight_of_utc() {
+        let instants = df!("at" => [0, DAY_US - 1, DAY_US, -1, -DAY_US]).unwrap();
+        let days = instants.lazy().select([day_of(col("at"))]).collect().unwrap();
+        let days: Vec<_> = days.column("at").unwrap().i64().unwrap().iter().flatten().collect();
+        assert_eq!(days, [0, 0, 1, -1, -1]);
+    }
+}

@@ -1,0 +1,42 @@
+//! An account's choices, as far as derived tables depend on them.
+
+use chrono::Duration;
+use touchline_schemas::control::AccountSettings;
+use touchline_schemas::event::DEFAULT_CONVERSION_EVENT_TYPES;
+
+use crate::VerifyError;
+use crate::sessions::SessionRules;
+
+/// The profile of sessions that can be computed here.
+const PROFILE: &str = "touchline";
+
+/// An account's choices.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// How events become sessions; without it, they do so in a way that is not computed here, and why.
+    pub sessions: Result<SessionRules, String>,
+}
+
+impl Rules {
+    /// Reads settings; what they leave open has its default.
+    pub fn new(settings: &AccountSettings, default_timeout: Duration) -> Result<Self, VerifyError> {
+        let timeout =
+            settings.session_timeout_minutes.map_or(default_timeout, |minutes| Duration::minutes(i64::from(minutes)));
+        let timeout_us = timeout
+            .num_microseconds()
+            .ok_or_else(|| VerifyError::Setting { field: "session_timeout_minutes", detail: "too long".to_owned() })?;
+        let conversion_types = settings
+            .conversion_event_types
+            .clone()
+            .unwrap_or_else(|| DEFAULT_CONVERSION_EVENT_TYPES.map(str::to_owned).to_vec());
+        let profile = settings.session_profile.as_deref().unwrap_or(PROFILE);
+        let sessions = if profile != PROFILE {
+            Err(format!("its sessions follow the profile `{profile}`, which is not computed a second time"))
+        } else if !settings.session_splits.is_empty() {
+            Err("its sessions are split further, which is not computed a second time".to_owned())
+        } else {
+            Ok(SessionRules { timeout_us, conversion_types })
+        };
+        Ok(Self { sessions })
+    }
+}

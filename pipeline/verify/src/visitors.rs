@@ -1,0 +1,94 @@
+//! People with their first and last touches: of each person the sessions sorted, and the first or the last taken.
+//!
+//! Definition `visitors/2`, from the person of each session on.
+
+use polars::prelude::*;
+use touchline_schemas::event::TextField;
+use touchline_schemas::tables::visitors as column;
+use touchline_schemas::tables::{Table, sessions};
+
+use crate::frame::{ascending, day_of};
+
+const DIRECT: &str = "direct";
+const SUMS: [&str; 3] = [sessions::EVENT_COUNT, sessions::PAGE_VIEW_COUNT, sessions::CONVERSION_COUNT];
+const REVENUE_COUNT: &str = "revenue_count";
+/// Where a touch's columns come from; the order is that of `TOUCH_COLUMNS`.
+const TOUCH_SOURCES: [&str; 9] = [
+    sessions::SESSION_ID,
+    sessions::CHANNEL,
+    TextField::UtmSource.column(),
+    TextField::UtmMedium.column(),
+    TextField::UtmCampaign.column(),
+    TextField::UtmContent.column(),
+    TextField::UtmTerm.column(),
+    TextField::Referrer.column(),
+    sessions::ENTRY_PAGE,
+];
+
+/// The columns of `visitors`.
+pub fn columns() -> Vec<String> {
+    Table::Visitors.schema().fields()[2..].iter().map(|field| field.name().clone()).collect()
+}
+
+/// The people of sessions that have a channel and a `person_id`.
+pub fn visitors(sessions: LazyFrame) -> PolarsResult<DataFrame> {
+    let human = sessions.filter(col(sessions::IS_BOT).not()).collect()?;
+    let all = || human.clone().lazy();
+    let began = [column::PERSON_ID, sessions::STARTED_AT, sessions::SESSION_ID];
+    let ended = [column::PERSON_ID, sessions::ENDED_AT, sessions::SESSION_ID];
+    let has_campaign = sessions::UTM_FIELDS.iter().map(|field| col(field.column()).is_not_null()).reduce(Expr::or);
+    let is_not_direct = || col(sessions::CHANNEL).neq(lit(DIRECT));
+
+    let mut totals = vec![
+        col(TextField::VisitorId.column()).first().alias(column::VISITOR_ID),
+        col(sessions::STARTED_AT).first().alias(column::FIRST_SEEN_AT),
+        col(sessions::ENDED_AT).max().alias(column::LAST_SEEN_AT),
+        len().cast(DataType::Int64).alias(column::SESSION_COUNT),
+        col(sessions::REVENUE).sum(),
+        col(sessions::REVENUE).count().alias(REVENUE_COUNT),
+        col(sessions::ENDED_AT).filter(is_not_direct()).max().alias(column::LAST_NON_DIRECT_ENDED_AT),
+    ];
+    totals.extend(SUMS.map(|name| col(name).sum()));
+    let totals = all().sort(began, ascending()).group_by([col(column::PERSON_ID)]).agg(totals);
+    let known = one(
+        all().filter(col(sessions::USER_AT).is_not_null()),
+        [column::PERSON_ID, sessions::USER_AT, sessions::SESSION_ID],
+        Expr::first,
+        vec![
+            (TextField::UserId.column(), column::USER_ID.to_owned()),
+            (sessions::USER_AT, column::USER_AT.to_owned()),
+            (sessions::SESSION_ID, column::USER_SESSION_ID.to_owned()),
+        ],
+    );
+    let touches = [
+        one(all(), began, Expr::first, touch(column::TOUCHES[0])),
+        one(all().filter(has_campaign.unwrap_or_else(|| lit(false))), began, Expr::first, touch(column::TOUCHES[1])),
+        one(all(), ended, Expr::last, touch(column::TOUCHES[2])),
+        one(all().filter(is_not_direct()), ended, Expr::last, touch(column::TOUCHES[3])),
+    ];
+    let whole = touches
+        .into_iter()
+        .fold(totals.left_join(known, col(column::PERSON_ID), col(column::PERSON_ID)), |rows, touch| {
+            rows.left_join(touch, col(column::PERSON_ID), col(column::PERSON_ID))
+        });
+    let revenue = when(col(REVENUE_COUNT).gt(lit(0))).then(col(sessions::REVENUE)).otherwise(lit(NULL));
+    whole
+        .with_columns([
+            revenue.alias(sessions::REVENUE),
+            day_of(col(column::FIRST_SEEN_AT)).alias(column::FIRST_SEEN_DATE),
+        ])
+        .select(columns().iter().map(|name| col(name.as_str())).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Of each person one session in an order, with some of its columns under other names.
+fn one(rows: LazyFrame, order: [&str; 3], pick: fn(Expr) -> Expr, values: Vec<(&'static str, String)>) -> LazyFrame {
+    let values = values.into_iter().map(|(from, to)| pick(col(from)).alias(to));
+    rows.sort(order, ascending()).group_by([col(column::PERSON_ID)]).agg(values.collect::<Vec<_>>())
+}
+
+fn touch(name: &str) -> Vec<(&'static str, String)> {
+    let columns = TOUCH_SOURCES.into_iter().zip(column::TOUCH_COLUMNS);
+    let columns = columns.map(|(from, to)| (from, format!("{name}_{to}")));
+    std::iter::once((sessions::STARTED_AT, format!("{name}_at"))).chain(columns).collect()
+}

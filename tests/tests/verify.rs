@@ -1,0 +1,263 @@
+//! The second engine agrees with the first on any history, and says exactly what somebody changed behind its back.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::compute::{cast, concat_batches};
+use chrono::{DateTime, Utc};
+use rand::rngs::SmallRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{RngExt, SeedableRng};
+use touchline_ingest::event_ids::IdHash;
+use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
+use touchline_lake::{Commit, EncodedRows};
+use touchline_schemas::control::AccountSettings;
+use touchline_schemas::event::TextField;
+use touchline_schemas::tables::Table;
+use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
+use touchline_tests::installation::Installation;
+use touchline_verify::{Report, VerifyRequest, verify};
+use uuid::Uuid;
+
+const MINUTE_US: i64 = 60_000_000;
+const TYPES: [&str; 9] = [
+    "page_view",
+    "page_view",
+    "page_view",
+    "add_to_cart",
+    "purchase",
+    "signup",
+    "$session_start",
+    "$message_viewed",
+    "$identify",
+];
+const TEXTS: [(TextField, &[&str]); 8] = [
+    (TextField::UtmSource, &["google", "newsletter", "facebook"]),
+    (TextField::UtmMedium, &["cpc", "email"]),
+    (TextField::Gclid, &["click-1"]),
+    (TextField::ReferrerHost, &["www.google.com", "shop.example", "blog.example"]),
+    (TextField::Path, &["/", "/cart", "/lamps"]),
+    (TextField::SessionId, &["client-1", "client-2"]),
+    (TextField::Source, &["native", "conversion"]),
+    (TextField::Country, &["DE", "FR"]),
+];
+
+fn now() -> DateTime<Utc> {
+    "2026-03-05T00:00:00Z".parse().unwrap()
+}
+
+fn tenant(number: u128) -> Tenant {
+    Tenant { account_id: AccountId(Uuid::from_u128(number)), environment: Environment::Test }
+}
+
+/// An event of a small world, in which everything meets everything.
+fn event(random: &mut SmallRng, number: usize) -> Vec<u8> {
+    let tenant = tenant(random.random_range(1..3));
+    let begin_us = "2026-02-27T20:00:00Z".parse::<DateTime<Utc>>().unwrap().timestamp_micros();
+    let at_us = begin_us + random.random_range(0..400) * 10 * MINUTE_US + random.random_range(0..3) * 5_000_000;
+    let id = format!("event-{number:04}");
+    let mut event = Event::at(at_us);
+    event.is_bot = random.random_bool(0.05);
+    event.set(TextField::EventId, id.clone());
+    event.set(TextField::Host, "shop.example");
+    let users = ["anna", "ben", "carl", "dora"];
+    // Few users of a visitor, so that most devices have one person and some are shared.
+    let visitor = random.random_range(0..6_usize);
+    if visitor > 0 {
+        event.set(TextField::VisitorId, format!("visitor-{visitor}"));
+    }
+    if random.random_bool(0.3) {
+        event.set(TextField::UserId, users[(visitor + usize::from(random.random_bool(0.2))) % users.len()]);
+    }
+    let event_type = match random.random_range(0..40) {
+        0 => "$alias",
+        1 => "$unmerge",
+        _ => TYPES.choose(random).unwrap(),
+    };
+    event.set(TextField::EventType, event_type);
+    if event_type.len() < 9 && event_type.starts_with('$') && random.random_bool(0.6) {
+        let other = users.choose(random).unwrap();
+        event.set(TextField::UserId, *users.choose(random).unwrap());
+        event.set(TextField::Properties, format!(r#"{{"previous_id":"{other}"}}"#));
+    }
+    for (field, texts) in TEXTS {
+        if random.random_bool(0.25) {
+            event.set(field, *texts.choose(random).unwrap());
+        }
+    }
+    event.revenue_e4 = random.random_bool(0.2).then(|| random.random_range(-10_000..1_000_000));
+    let mut events = EncodedEvents::default();
+    events.push(IdHash::new(tenant, &id), &event);
+    let received_at_us = at_us + random.random_range(0..300) * MINUTE_US;
+    let head = RequestHead { tenant, received_at_us, duplicates: 0, events: 1, rejected: 0 };
+    let mut payload = Vec::new();
+    put_head(&mut payload, &head);
+    events.iter().for_each(|(_, bytes)| payload.extend_from_slice(bytes));
+    payload
+}
+
+struct World {
+    installation: Installation,
+    random: SmallRng,
+    segments: i64,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new(seed: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let installation = Installation::open(folder.path(), Arc::new(MockClock::at(now())), 2).await.unwrap();
+        Self { installation, random: SmallRng::seed_from_u64(seed), segments: 0, _folder: folder }
+    }
+
+    /// Stores new events.
+    async fn events(&mut self, count: usize) {
+        let first = self.segments as usize * 1_000;
+        let mut payloads: Vec<_> = (first..first + count).map(|number| event(&mut self.random, number)).collect();
+        payloads.shuffle(&mut self.random);
+        let requests: Vec<_> = payloads.iter().map(|payload| decode(payload).unwrap()).collect();
+        self.segments += 1;
+        self.installation.writer.store(self.segments, &requests).await.unwrap();
+    }
+
+    /// A world in which the jobs have seen everything, in three runs.
+    async fn settled(seed: u64) -> Self {
+        let mut world = Self::new(seed).await;
+        for _ in 0..3 {
+            world.events(60).await;
+            world.installation.run_jobs(false).await.unwrap();
+        }
+        world
+    }
+
+    async fn verify(&self, request: VerifyRequest) -> Report {
+        verify(self.installation.engine.lake(), &request).await.unwrap()
+    }
+
+    /// Changes the rows of a tenant's table, as nobody should.
+    async fn tamper(&self, table: Table, tenant: Tenant, change: impl FnOnce(RecordBatch) -> RecordBatch) {
+        let (scan, _) = self.installation.engine.scan(table, tenant).await.unwrap();
+        let lake_table = self.installation.engine.lake().table(table);
+        let stored = lake_table.snapshot().await.unwrap();
+        let file = stored.files(tenant)[0].clone();
+        let schema = table.file_schema();
+        let day = file.date;
+        drop(scan);
+        let one = touchline_pipeline::scan::LakeScan::new(table, vec![file.clone()]);
+        let rows = self.installation.engine.context().read_table(Arc::new(one)).unwrap().collect().await.unwrap();
+        let rows = rows.iter().map(|batch| {
+            let columns = schema
+                .fields()
+                .iter()
+                .map(|field| cast(batch.column_by_name(field.name()).unwrap(), field.data_type()).unwrap());
+            RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+        });
+        let rows = change(concat_batches(&schema, &rows.collect::<Vec<_>>()).unwrap());
+        let rows = EncodedRows::new(table, &rows).unwrap();
+        let added = lake_table.write_file(tenant, day, "tampered", rows, now()).await.unwrap();
+        let commit = Commit { add: vec![added], remove: vec![file], based_on: stored.version, ..Commit::default() };
+        lake_table.commit(commit, now()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_engines_agree_on_any_history() {
+    for seed in 0..6 {
+        let world = World::settled(seed).await;
+        let report = world.verify(VerifyRequest::default()).await;
+        assert!(report.is_clean(), "seed {seed}:\n{}", report.text());
+        for table in &report.tables {
+            assert!(table.rows > 0 && table.skipped.is_empty(), "seed {seed}: {table:?}");
+        }
+        assert!(!report.checks.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_jobs_have_not_seen_yet_is_no_difference() {
+    let mut world = World::settled(7).await;
+    world.events(40).await;
+    let report = world.verify(VerifyRequest::default()).await;
+    assert!(report.is_clean(), "{}", report.text());
+    world.installation.run_jobs(false).await.unwrap();
+    let report = world.verify(VerifyRequest::default()).await;
+    assert!(report.is_clean(), "{}", report.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_that_somebody_changed_is_named() {
+    let world = World::settled(8).await;
+    let mut changed = String::new();
+    world
+        .tamper(Table::Sessions, tenant(1), |rows| {
+            let names = rows.schema();
+            let place = names.index_of("exit_page").unwrap();
+            let ids = rows.column_by_name("session_id").unwrap();
+            changed = arrow::util::display::array_value_to_string(ids, 0).unwrap();
+            let pages: Vec<Option<String>> = (0..rows.num_rows())
+                .map(|row| match row {
+                    0 => Some("/tampered".to_owned()),
+                    _ => {
+                        let page = arrow::util::display::array_value_to_string(rows.column(place), row).unwrap();
+                        (!page.is_empty()).then_some(page)
+                    }
+                })
+                .collect();
+            let mut columns = rows.columns().to_vec();
+            columns[place] = Arc::new(StringArray::from(pages)) as ArrayRef;
+            RecordBatch::try_new(rows.schema(), columns).unwrap()
+        })
+        .await;
+    let report = world.verify(VerifyRequest::default()).await;
+    assert_eq!(report.differences, 1, "{}", report.text());
+    let found = &report.tables[0].examples;
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].row.as_str(), found[0].column.as_deref(), found[0].stored.as_deref()),
+        (format!("session_id={changed}").as_str(), Some("exit_page"), Some("/tampered"))
+    );
+    let elsewhere = VerifyRequest { account: Some(tenant(2).account_id), ..VerifyRequest::default() };
+    assert!(world.verify(elsewhere).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_somebody_removed_are_missing() {
+    let world = World::settled(9).await;
+    for table in [Table::Sessions, Table::Visitors, Table::IdentityEdges] {
+        world.tamper(table, tenant(1), |rows| rows.slice(1, rows.num_rows() - 1)).await;
+        let report = world.verify(VerifyRequest { tables: vec![table], ..VerifyRequest::default() }).await;
+        assert_eq!(report.tables[0].differences, 1, "{}", report.text());
+        assert!(report.summary[0].ends_with("missing"), "{}", report.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_that_were_not_asked_for_are_left_alone() {
+    let world = World::settled(10).await;
+    world.tamper(Table::Sessions, tenant(1), |rows| rows.slice(1, rows.num_rows() - 1)).await;
+    let first_day = "2026-02-27".parse().unwrap();
+    let second_day = "2026-02-28".parse().unwrap();
+    let tables = vec![Table::Sessions];
+    let later = VerifyRequest { from: Some(second_day), tables: tables.clone(), ..VerifyRequest::default() };
+    let report = world.verify(later).await;
+    assert!(report.is_clean() && report.tables[0].rows > 0, "{}", report.text());
+    let earlier = VerifyRequest { from: Some(first_day), to: Some(second_day), tables, ..VerifyRequest::default() };
+    assert_eq!(world.verify(earlier).await.differences, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_decide_what_is_expected() {
+    let world = World::settled(11).await;
+    let patient = AccountSettings { session_timeout_minutes: Some(300), ..AccountSettings::default() };
+    let settings = BTreeMap::from([(tenant(1).account_id, patient)]);
+    assert!(!world.verify(VerifyRequest { settings, ..VerifyRequest::default() }).await.is_clean());
+
+    let other = AccountSettings { session_profile: Some("ga4".to_owned()), ..AccountSettings::default() };
+    let settings = BTreeMap::from([(tenant(1).account_id, other)]);
+    let report = world.verify(VerifyRequest { settings, ..VerifyRequest::default() }).await;
+    assert!(report.is_clean(), "{}", report.text());
+    assert_eq!(report.tables[0].skipped.len(), 1);
+}
