@@ -7,7 +7,7 @@ use chrono::Duration;
 use tokio_util::sync::CancellationToken;
 use touchline_ingest::event_ids::EventIdIndex;
 use touchline_ingest::lake_writer::LakeWriter;
-use touchline_jobs::{Job, JobContext, JobReport, RunRequest, SessionsJob, TrafficJob, VisitorsJob};
+use touchline_jobs::{Job, JobContext, JobReport, RunRequest, SessionsJob, VisitorsJob};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::clock::SharedClock;
@@ -38,13 +38,12 @@ impl Installation {
         Ok(Self { engine, writer, control, clock })
     }
 
-    /// Runs the jobs `sessions`, `visitors` and `traffic`, in this order.
+    /// Runs the jobs `sessions` and `visitors`, in this order.
     pub async fn run_jobs(&self, full: bool) -> anyhow::Result<Vec<JobReport>> {
         let timeout = Duration::minutes(30);
-        let jobs: [Arc<dyn Job>; 3] = [
+        let jobs: [Arc<dyn Job>; 2] = [
             Arc::new(SessionsJob::new(self.engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(self.engine.clone())),
-            Arc::new(TrafficJob::new(self.engine.clone(), self.control.clone())),
         ];
         let context = JobContext {
             clock: Arc::clone(&self.clock),

@@ -165,6 +165,13 @@ impl Shop {
         (job, context)
     }
 
+    /// What is new goes to sessions, and from there to traffic.
+    async fn run_jobs(&self) -> anyhow::Result<()> {
+        self.installation.run_jobs(false).await?;
+        self.run(RunRequest::default()).await?;
+        Ok(())
+    }
+
     async fn run(&self, request: RunRequest) -> anyhow::Result<JobReport> {
         let (job, context) = self.job();
         Ok(job.run(request, &context).await?)
@@ -309,7 +316,7 @@ async fn tables_after(batches: &[Vec<Sent>], zones: &[usize]) -> anyhow::Result<
         let zone = if number + 1 == batches.len() { zones[0] } else { zones[number + 1] };
         shop.set_zone(ZONES[zone]).await?;
         shop.store(batch).await?;
-        shop.installation.run_jobs(false).await?;
+        shop.run_jobs().await?;
     }
     let (rollups, sessions) = (shop.rows(Table::TrafficRollups).await?, shop.rows(Table::Sessions).await?);
     Ok((shop, rollups, sessions))
@@ -408,7 +415,7 @@ async fn days_are_those_of_both_calendars_and_visitors_count_once_on_each() {
         view(6, 4, "2026-03-29T22:30:00Z"),
     ];
     shop.store(&events).await.unwrap();
-    shop.installation.run_jobs(false).await.unwrap();
+    shop.run_jobs().await.unwrap();
     let rollups = shop.rows(Table::TrafficRollups).await.unwrap();
     assert_eq!(totals(&rollups, "utc"), ["2026-03-28T00:00:00Z 1 3", "2026-03-29T00:00:00Z 2 3"]);
     assert_eq!(
@@ -422,7 +429,7 @@ async fn a_run_does_what_is_new_and_what_is_asked_for() {
     let mut shop = Shop::open().await.unwrap();
     let days: Vec<_> = (1..=9).map(|day| view(day, 3, &format!("2026-03-0{day}T12:00:00Z"))).collect();
     shop.store(&days).await.unwrap();
-    shop.installation.run_jobs(false).await.unwrap();
+    shop.run_jobs().await.unwrap();
     let before = shop.rows(Table::TrafficRollups).await.unwrap();
     assert!(shop.run(RunRequest::default()).await.unwrap().unchanged);
     assert_eq!(shop.plan(RunRequest::default()).await.unwrap().parts, []);
@@ -454,7 +461,7 @@ async fn what_is_taken_out_of_the_sources_goes_from_the_rollups() {
     let mut shop = Shop::open().await.unwrap();
     let days: Vec<_> = (1..=3).map(|day| view(day, 3, &format!("2026-03-0{day}T12:00:00Z"))).collect();
     shop.store(&days).await.unwrap();
-    shop.installation.run_jobs(false).await.unwrap();
+    shop.run_jobs().await.unwrap();
     for table in [Table::Events, Table::Sessions] {
         let table = shop.table(table);
         let snapshot = table.snapshot().await.unwrap();
