@@ -39,6 +39,9 @@ use crate::verifier;
 pub const JOB_NAMES: [&str; 9] =
     ["identities", "sessions", "visitors", "attribution", "traffic", "compaction", "retention", "vacuum", "verify"];
 
+/// Jobs that take care of the lake, or compare; the others compute tables.
+pub const CARETAKERS: [&str; 4] = ["compaction", "retention", "vacuum", "verify"];
+
 /// An installation, opened. Opening it takes no lock, so it can be done beside a running server.
 #[derive(Debug)]
 pub struct App {

@@ -22,10 +22,8 @@ use touchline_schemas::tables::Table;
 use touchline_schemas::{AccountId, Environment, Tenant};
 use uuid::Uuid;
 
-use crate::app::{App, JOB_NAMES};
+use crate::app::{App, CARETAKERS, JOB_NAMES};
 
-/// Jobs that compute tables; the others take care of the lake, or compare.
-const CARETAKERS: [&str; 4] = ["compaction", "retention", "vacuum", "verify"];
 /// The job that says which ids are one person's.
 const IDENTITIES: &str = "identities";
 /// How long the log may take to reach the lake before the erasure gives up.

@@ -14,7 +14,7 @@ use touchline_schemas::Environment;
 use touchline_schemas::control::{KeyKind, NewKey, RunStatus, Scope, Scopes};
 
 use super::{Context, Outcome};
-use crate::app::{App, JOB_NAMES};
+use crate::app::{App, CARETAKERS, JOB_NAMES};
 use crate::demo::client::DemoClient;
 use crate::demo::installation;
 use crate::demo::proof::Proof;
@@ -100,7 +100,7 @@ async fn play(args: &DemoArgs, context: &Context, app: &App, client: &DemoClient
 }
 
 async fn run_jobs(app: &App, output: Output) -> anyhow::Result<()> {
-    for job in JOB_NAMES {
+    for job in JOB_NAMES.into_iter().filter(|job| !CARETAKERS.contains(job)) {
         output.note(&format!("Running the job {job} …"));
         let run = app.run_job(job, RunRequest::default(), Arc::default()).await?;
         if run.status != RunStatus::Succeeded {
