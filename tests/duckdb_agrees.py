@@ -281,7 +281,7 @@ def post_in_rounds(touchline: Touchline, keys: list[Key]) -> int:
 
 def make_rounds(chance: random.Random, event_count: int, device_count: int) -> list[list[dict]]:
     """What to post in each round: in the order of time by and large, but some late, some twice, and all shuffled."""
-    events: list[dict] = []
+    events = make_scenes()
     while len(events) < event_count:
         events += make_visit(chance, len(events), chance.randrange(device_count))
     rounds: list[list[dict]] = [[] for _ in range(ROUNDS)]
@@ -298,6 +298,30 @@ def make_rounds(chance: random.Random, event_count: int, device_count: int) -> l
     return rounds
 
 
+def make_scenes() -> list[dict]:
+    """What chance brings too seldom."""
+    email, alone = "https://www.example.com/?utm_medium=email", "https://www.example.com/"
+    scenes = (
+        # A session within another of the same person: the last that began is not the last that ended.
+        ("10:00", "page_view", {"visitor_id": "laptop", "user_id": "nested"}, email),
+        ("10:25", "page_view", {"visitor_id": "laptop", "user_id": "nested"}, email),
+        ("10:05", "page_view", {"visitor_id": "phone", "user_id": "nested"}, alone),
+        # A device changes hands within a session, then at the very instant at which one begins.
+        ("09:00", "$identify", {"visitor_id": "tablet", "user_id": "left"}, alone),
+        ("12:00", "page_view", {"visitor_id": "tablet"}, alone),
+        ("12:05", "$identify", {"visitor_id": "tablet", "user_id": "right"}, alone),
+        ("12:10", "page_view", {"visitor_id": "tablet"}, email),
+        ("15:00", "$identify", {"visitor_id": "tablet", "user_id": "third"}, alone),
+        ("15:00", "page_view", {"visitor_id": "tablet"}, email),
+    )
+    day = FIRST_DAY.date().isoformat()
+    return [
+        {"event_id": f"scene-{place}", "event_type": event_type, "timestamp": f"{day}T{time}:00Z", **ids,
+         "properties": {"url": url}}
+        for place, (time, event_type, ids, url) in enumerate(scenes)
+    ]
+
+
 def make_visit(chance: random.Random, number: int, device: int) -> list[dict]:
     """Events of one device that follow each other closely, or with pauses around the timeout."""
     at = FIRST_DAY + timedelta(seconds=chance.randrange(DAYS * 86_400))
@@ -311,7 +335,7 @@ def make_visit(chance: random.Random, number: int, device: int) -> list[dict]:
         shown = identity if place > 0 or len(identity) == 1 else {"visitor_id": identity["visitor_id"]}
         events.append(event | {"user_agent": agent} | shown | make_content(chance))
         at += timedelta(seconds=chance.choice(PAUSES_S))
-    if device % 3 == 0 and chance.random() < 0.25:
+    if (device < 6 or device % 3 == 0) and chance.random() < 0.25:
         events.append(make_identity_event(chance, device, number + len(events), at))
     return events
 
@@ -343,7 +367,8 @@ def make_content(chance: random.Random) -> dict:
 
 
 def make_identity_event(chance: random.Random, device: int, number: int, at: datetime) -> dict:
-    event = {"event_id": f"i-{number}", "timestamp": rfc3339(at), "user_id": f"id{device // 6}"}
+    user = f"shared{chance.randrange(3)}" if device < 6 else f"id{device // 6}"
+    event = {"event_id": f"i-{number}", "timestamp": rfc3339(at), "user_id": user}
     kind = chance.choice(("$alias", *("$identify",) * 3, *("$unmerge",) * 2))
     if kind == "$alias" or (kind == "$unmerge" and chance.random() < 0.5):
         return event | {"event_type": kind, "properties": {"previous_id": f"id{device // 6 + 1}"}}

@@ -12,7 +12,7 @@ use touchline_schemas::event::{SOURCE_CONVERSION, TextField};
 use touchline_schemas::money::parse_e4;
 use touchline_schemas::tables::{Table, attribution, events, sessions, touchpoints as column};
 
-use crate::frame::{DAY_US, ascending, day_of, stack};
+use crate::frame::{DAY_US, ascending, day_of, number, stack};
 use crate::visitors::DIRECT;
 
 /// A whole conversion, and an amount of 1, in the units of the lake's decimals.
@@ -121,7 +121,7 @@ pub fn touchpoints(conversions: LazyFrame, people: LazyFrame, rules: &Attributio
         .inner_join(touches.clone(), col(column::PERSON_ID), col(column::PERSON_ID))
         .filter(age().gt_eq(lit(0_i64)).and(age().lt_eq(lit(rules.lookback_us))))
         .sort([column::CONVERSION_ID, column::TOUCHED_AT, column::SESSION_ID], ascending())
-        .with_column(lit(1_i64).alias(column::POSITION))
+        .with_column(number(1).alias(column::POSITION))
         .with_columns([
             col(column::POSITION).cum_sum(false).over([col(column::CONVERSION_ID)])?,
             col(column::POSITION).sum().over([col(column::CONVERSION_ID)])?.alias(column::TOUCH_COUNT),
@@ -135,8 +135,8 @@ pub fn touchpoints(conversions: LazyFrame, people: LazyFrame, rules: &Attributio
         nothing(column::CHANNEL),
         nothing(column::REFERRER_HOST),
         nothing(column::LANDING_PAGE),
-        lit(0_i64).alias(column::POSITION),
-        lit(0_i64).alias(column::TOUCH_COUNT),
+        number(0).alias(column::POSITION),
+        number(0).alias(column::TOUCH_COUNT),
     ];
     empty.extend(column::UTM.map(nothing));
     let untouched = conversions.anti_join(ids, col(column::CONVERSION_ID), col(column::CONVERSION_ID));

@@ -9,7 +9,7 @@ use chrono::{Days, NaiveDate};
 use polars::prelude::*;
 use touchline_lake::{DataFile, Snapshot};
 use touchline_schemas::Tenant;
-use touchline_schemas::tables::{Table, sessions as session, visitors as visitor};
+use touchline_schemas::tables::{Table, sessions as session, touchpoints as touch, visitors as visitor};
 
 use crate::compare::compare;
 use crate::frame::{day_number, empty, read, stack};
@@ -19,7 +19,7 @@ use crate::rules::Rules;
 use crate::sessions::{SessionRules, counts, sessions};
 use crate::verify::{SessionSource, Subject};
 use crate::visitors::visitors;
-use crate::{VerifyError, VerifyRequest, edges, identities};
+use crate::{VerifyError, VerifyRequest, attribution, edges, identities, traffic};
 
 /// Days are read together up to so many events, so that memory is bounded by a day or this.
 const EVENTS_PER_CHUNK: u64 = 1_000_000;
@@ -34,6 +34,7 @@ pub struct Audit<'a> {
     /// Whole tables that were computed, by the versions that they stand for: most tables stand for the same ones.
     sessions: BTreeMap<(i64, i64), DataFrame>,
     edges: BTreeMap<i64, DataFrame>,
+    touchpoints: BTreeMap<(i64, i64, i64), DataFrame>,
 }
 
 impl<'a> Audit<'a> {
@@ -45,7 +46,8 @@ impl<'a> Audit<'a> {
         tenant: Tenant,
         rules: Rules,
     ) -> Self {
-        Self { root, request, subjects, tenant, rules, sessions: BTreeMap::new(), edges: BTreeMap::new() }
+        let (sessions, edges, touchpoints) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { root, request, subjects, tenant, rules, sessions, edges, touchpoints }
     }
 
     /// Computes and compares what was asked for.
@@ -59,6 +61,9 @@ impl<'a> Audit<'a> {
                 Table::IdentityEdges => self.audit_edges(subject, found)?,
                 Table::Identities => self.audit_identities(subject, found)?,
                 Table::Visitors => self.audit_visitors(subject, found)?,
+                Table::Touchpoints => self.audit_touchpoints(subject, found)?,
+                Table::Attribution => self.audit_credits(subject, found, &mut report.checks)?,
+                Table::TrafficRollups => self.audit_traffic(subject, found)?,
                 _ => {}
             }
         }
@@ -119,7 +124,8 @@ impl<'a> Audit<'a> {
     }
 
     fn audit_visitors(&mut self, subject: &Subject, found: &mut TableReport) -> Result<(), VerifyError> {
-        let Some(people) = self.sessions_of_people(subject, found)? else { return Ok(()) };
+        let Some((sessions, known)) = self.sessions_and_people(subject, found)? else { return Ok(()) };
+        let people = with_person(sessions.lazy(), (session::SESSION_ID, session::STARTED_AT), &known);
         let computed = visitors(people).map_err(VerifyError::computing("visitors"))?;
         let names = crate::visitors::columns();
         let columns = in_front(&[visitor::PERSON_ID], &names);
@@ -127,20 +133,104 @@ impl<'a> Audit<'a> {
         self.compare(found, Table::Visitors, (&[visitor::PERSON_ID], &columns), (&stored, &computed))
     }
 
-    /// The sessions that a table was computed from, with the person of each.
-    fn sessions_of_people(
+    fn audit_touchpoints(&mut self, subject: &Subject, found: &mut TableReport) -> Result<(), VerifyError> {
+        let Some(computed) = self.touchpoints(subject, found)? else { return Ok(()) };
+        let names = attribution::columns(Table::Touchpoints);
+        let columns = in_front(&attribution::TOUCHPOINT_KEY, &names);
+        let stored = read(self.root, Table::Touchpoints, subject.stored.files(self.tenant), &columns)?;
+        self.compare(found, Table::Touchpoints, (&attribution::TOUCHPOINT_KEY, &columns), (&stored, &computed))
+    }
+
+    fn audit_credits(
         &mut self,
         subject: &Subject,
         found: &mut TableReport,
-    ) -> Result<Option<LazyFrame>, VerifyError> {
+        checks: &mut Vec<Check>,
+    ) -> Result<(), VerifyError> {
+        let failed = VerifyError::computing("credits");
+        let Some(journeys) = self.touchpoints(subject, found)? else { return Ok(()) };
+        let computed = attribution::credits(&journeys).map_err(&failed)?;
+        let names = attribution::columns(Table::Attribution);
+        let columns = in_front(&attribution::CREDIT_KEY, &names);
+        let stored = read(self.root, Table::Attribution, subject.stored.files(self.tenant), &columns)?;
+        if self.request.all_days() {
+            let (holding, all) = attribution::conserved(&stored, &journeys).map_err(&failed)?;
+            checks.push(Check {
+                tenant: self.tenant,
+                name: "conversions whose credits by a model sum to 1 and to their value = conversions × models",
+                left: holding.to_string(),
+                right: all.to_string(),
+            });
+        }
+        self.compare(found, Table::Attribution, (&attribution::CREDIT_KEY, &columns), (&stored, &computed))
+    }
+
+    fn audit_traffic(&mut self, subject: &Subject, found: &mut TableReport) -> Result<(), VerifyError> {
+        let Some(source) = &subject.sessions else {
+            self.skip_without_sources(found);
+            return Ok(());
+        };
+        let failed = VerifyError::computing("traffic");
+        let (zone, types) = (self.rules.zone, self.rules.attribution.conversion_types.clone());
+        let of_sessions = traffic::of_sessions(&self.sessions(source)?, zone).map_err(&failed)?;
+        let none = empty(Table::Events, &traffic::EVENT_COLUMNS).map_err(&failed)?;
+        let mut facts = vec![traffic::event_facts(none, &types, zone).map_err(&failed)?];
+        for file in subject.events.files(self.tenant) {
+            let rows = read(self.root, Table::Events, std::slice::from_ref(file), &traffic::EVENT_COLUMNS)?;
+            facts.push(traffic::event_facts(rows, &types, zone).map_err(&failed)?);
+        }
+        let of_events = stack(facts).and_then(|facts| traffic::of_events(&facts, zone)).map_err(&failed)?;
+        let computed = stack(vec![of_sessions, of_events]).map_err(&failed)?;
+        let columns = in_front(&traffic::KEY, &traffic::COLUMNS);
+        let stored = read(self.root, Table::TrafficRollups, subject.stored.files(self.tenant), &columns)?;
+        self.compare(found, Table::TrafficRollups, (&traffic::KEY, &columns), (&stored, &computed))
+    }
+
+    /// The touchpoints that follow from the sources of a table.
+    fn touchpoints(&mut self, subject: &Subject, found: &mut TableReport) -> Result<Option<DataFrame>, VerifyError> {
+        let Some((sessions, known)) = self.sessions_and_people(subject, found)? else { return Ok(None) };
+        let of = |snapshot: Option<&Arc<Snapshot>>| snapshot.map_or(-1, |snapshot| snapshot.version);
+        let versions = (
+            subject.events.version,
+            of(subject.sessions.as_ref().map(|source| &source.stored)),
+            of(subject.identity_events.as_ref()),
+        );
+        if let Some(known) = self.touchpoints.get(&versions) {
+            return Ok(Some(known.clone()));
+        }
+        let failed = VerifyError::computing("touchpoints");
+        let rules = &self.rules.attribution;
+        let none = empty(Table::Events, &attribution::EVENT_COLUMNS).map_err(&failed)?;
+        let mut conversions = vec![attribution::conversions(none, rules).map_err(&failed)?];
+        for file in subject.events.files(self.tenant) {
+            let rows = read(self.root, Table::Events, std::slice::from_ref(file), &attribution::EVENT_COLUMNS)?;
+            conversions.push(attribution::conversions(rows, rules).map_err(&failed)?);
+        }
+        let conversions = stack(conversions).map_err(&failed)?.lazy();
+        let conversions = with_person(conversions, (touch::CONVERSION_ID, touch::CONVERTED_AT), &known);
+        let people = with_person(sessions.lazy(), (session::SESSION_ID, session::STARTED_AT), &known);
+        let computed = attribution::touchpoints(conversions, people, rules).map_err(&failed)?;
+        self.touchpoints.insert(versions, computed.clone());
+        Ok(Some(computed))
+    }
+
+    /// The sessions and the identities that a table was computed from.
+    fn sessions_and_people(
+        &mut self,
+        subject: &Subject,
+        found: &mut TableReport,
+    ) -> Result<Option<(DataFrame, DataFrame)>, VerifyError> {
         let (Some(source), Some(identity_events)) = (&subject.sessions, &subject.identity_events) else {
-            let reason = "its commit does not name its sources".to_owned();
-            found.skipped.push(Skipped { tenant: Some(self.tenant), reason });
+            self.skip_without_sources(found);
             return Ok(None);
         };
         let known = self.identities(identity_events)?;
-        let sessions = self.sessions(source)?;
-        with_person(sessions.lazy(), &known).map(Some).map_err(VerifyError::computing("the person of a session"))
+        Ok(Some((self.sessions(source)?, known)))
+    }
+
+    fn skip_without_sources(&self, found: &mut TableReport) {
+        let reason = "its commit does not name its sources".to_owned();
+        found.skipped.push(Skipped { tenant: Some(self.tenant), reason });
     }
 
     /// All sessions that follow from the events behind a version of `sessions`, with that version's channels. Sessions

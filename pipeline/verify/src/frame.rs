@@ -84,6 +84,11 @@ pub fn day_of(instant_us: Expr) -> Expr {
     (instant_us - time_of_day) / day()
 }
 
+/// A column of one number: a bare literal takes whatever width suits it.
+pub fn number(value: i64) -> Expr {
+    lit(value).cast(DataType::Int64)
+}
+
 /// Frames of the same columns below each other.
 pub fn stack(parts: Vec<DataFrame>) -> PolarsResult<DataFrame> {
     let mut parts = parts.into_iter();

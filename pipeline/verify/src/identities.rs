@@ -9,7 +9,6 @@ use polars::prelude::*;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::identities as column;
 use touchline_schemas::tables::identity_edges as edge;
-use touchline_schemas::tables::sessions;
 
 use crate::frame::{ascending, day_of, stack};
 
@@ -140,8 +139,8 @@ fn visitor_rows(links: LazyFrame, people: &DataFrame) -> PolarsResult<DataFrame>
         .collect()
 }
 
-/// Adds `person_id` to sessions: the person of the session's user, else of its visitor when the session began.
-pub fn with_person(sessions: LazyFrame, identities: &DataFrame) -> PolarsResult<LazyFrame> {
+/// Adds `person_id` to rows, which `key` tells apart: the person of the row's user, else of its visitor at the time `at`.
+pub fn with_person(rows: LazyFrame, (key, at): (&str, &str), identities: &DataFrame) -> LazyFrame {
     let (visitor, user) = (TextField::VisitorId.column(), TextField::UserId.column());
     let of_type = |id_type: &str| identities.clone().lazy().filter(col(column::ID_TYPE).eq(lit(id_type.to_owned())));
     let users = of_type(edge::TYPE_USER).select([col(column::ID), col(column::PERSON_ID).alias(USER_PERSON)]);
@@ -151,21 +150,19 @@ pub fn with_person(sessions: LazyFrame, identities: &DataFrame) -> PolarsResult<
         col(column::VALID_FROM),
         col(column::VALID_TO),
     ]);
-    let began = || col(sessions::STARTED_AT);
-    let visits = sessions
+    let visits = rows
         .clone()
         .filter(col(user).is_null())
-        .select([col(sessions::SESSION_ID), col(visitor), began()])
+        .select([col(key), col(visitor), col(at)])
         .inner_join(spans, col(visitor), col(column::ID))
-        .filter(col(column::VALID_FROM).is_null().or(col(column::VALID_FROM).lt_eq(began())))
-        .filter(col(column::VALID_TO).is_null().or(col(column::VALID_TO).gt(began())))
-        .select([col(sessions::SESSION_ID), col(VISITOR_PERSON)]);
+        .filter(col(column::VALID_FROM).is_null().or(col(column::VALID_FROM).lt_eq(col(at))))
+        .filter(col(column::VALID_TO).is_null().or(col(column::VALID_TO).gt(col(at))))
+        .select([col(key), col(VISITOR_PERSON)]);
     let alone = |prefix: &str, id: &str| concat_str([lit(prefix.to_owned()), col(id)], "", false);
     let person = coalesce(&[col(USER_PERSON), alone("u:", user), col(VISITOR_PERSON), alone("v:", visitor)]);
-    Ok(sessions
-        .left_join(users, col(user), col(column::ID))
-        .left_join(visits, col(sessions::SESSION_ID), col(sessions::SESSION_ID))
-        .with_column(person.alias(column::PERSON_ID)))
+    rows.left_join(users, col(user), col(column::ID))
+        .left_join(visits, col(key), col(key))
+        .with_column(person.alias(column::PERSON_ID))
 }
 
 #[cfg(test)]
@@ -273,7 +270,8 @@ mod tests {
             "user_id" => [None, None, Some("zoe"), None, Some("mia")],
             "started_at" => [0_i64, 20, 0, 0, 0],
         );
-        let people = with_person(sessions.unwrap().lazy(), &known).unwrap().sort(["session_id"], ascending());
+        let people = with_person(sessions.unwrap().lazy(), ("session_id", "started_at"), &known)
+            .sort(["session_id"], ascending());
         let people = people.collect().unwrap().column("person_id").unwrap().str().unwrap().clone();
         let people: Vec<_> = people.iter().flatten().collect();
         assert_eq!(people, ["u:anna", "u:ben", "u:zoe", "v:v2", "u:mia"]);

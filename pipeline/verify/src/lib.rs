@@ -11,17 +11,20 @@
 //! Not verified: the rules that name a session's channel. There is no second set of rules here; the channel is taken
 //! from the stored session, and what follows from it (touches of visitors, rollups, credits) is verified with it.
 
+mod attribution;
 mod audit;
 mod compare;
 mod edges;
 mod error;
 mod frame;
+mod hosts;
 mod identities;
 mod report;
 mod request;
 mod rules;
 mod sessions;
 mod sources;
+mod traffic;
 mod verify;
 mod visitors;
 

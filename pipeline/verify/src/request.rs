@@ -28,7 +28,15 @@ pub struct VerifyRequest {
 
 impl VerifyRequest {
     /// The tables that can be verified, in the order in which they follow from each other.
-    pub const TABLES: [Table; 4] = [Table::Sessions, Table::IdentityEdges, Table::Identities, Table::Visitors];
+    pub const TABLES: [Table; 7] = [
+        Table::Sessions,
+        Table::IdentityEdges,
+        Table::Identities,
+        Table::Visitors,
+        Table::Touchpoints,
+        Table::Attribution,
+        Table::TrafficRollups,
+    ];
 
     /// Whether rows of a day are to be compared.
     pub(crate) fn names_day(&self, day: NaiveDate) -> bool {

@@ -8,6 +8,7 @@ use touchline_schemas::tables::sessions as column;
 use touchline_schemas::tables::{Table, events};
 
 use crate::frame::{ascending, day_of};
+use crate::hosts::OwnDomains;
 
 const US_PER_S: i64 = 1_000_000;
 /// Sessions longer than this are engaged.
@@ -24,6 +25,8 @@ pub struct SessionRules {
     pub timeout_us: i64,
     /// Event types that are conversions, besides events posted as conversions.
     pub conversion_types: Vec<String>,
+    /// Domains whose referrals are internal, besides the page's own.
+    pub own_domains: Vec<String>,
 }
 
 /// The columns of `events` that sessions are made of.
@@ -60,7 +63,8 @@ pub fn counts() -> Expr {
 }
 
 /// The sessions of `events`, which hold [`event_columns`] of one tenant.
-pub fn sessions(events: DataFrame, rules: &SessionRules) -> PolarsResult<DataFrame> {
+pub fn sessions(mut events: DataFrame, rules: &SessionRules) -> PolarsResult<DataFrame> {
+    external_referrers(&mut events, &rules.own_domains)?;
     let (visitor, user) = (TextField::VisitorId.column(), TextField::UserId.column());
     let at = || col(events::OCCURRED_AT);
     let changes = |name: &str| col(name).neq_missing(col(name).shift(lit(1)));
@@ -70,11 +74,7 @@ pub fn sessions(events: DataFrame, rules: &SessionRules) -> PolarsResult<DataFra
     let numbered = events
         .lazy()
         .filter(counts())
-        .with_columns([
-            coalesce(&[of_visitor, of_user]).alias(DEVICE),
-            col(events::IS_BOT).fill_null(lit(false)),
-            external_referrer(),
-        ])
+        .with_columns([coalesce(&[of_visitor, of_user]).alias(DEVICE), col(events::IS_BOT).fill_null(lit(false))])
         .sort([events::IS_BOT, DEVICE, events::OCCURRED_AT, TextField::EventId.column()], ascending())
         .with_column(changes(events::IS_BOT).or(changes(DEVICE)).or(pauses).alias(NUMBER))
         .with_column(col(NUMBER).cast(DataType::Int64).cum_sum(false));
@@ -158,12 +158,18 @@ fn carries_campaign() -> Expr {
     present.reduce(Expr::or).unwrap_or_else(|| lit(false))
 }
 
-/// The referring host, unless it is the page's own: moving about on a site is no way to come to it.
-fn external_referrer() -> Expr {
-    let bare = |field: TextField| col(field.column()).str().strip_prefix(lit("www."));
-    let is_own = bare(TextField::ReferrerHost).eq(bare(TextField::Host)).fill_null(lit(false));
-    let host = TextField::ReferrerHost.column();
-    when(is_own).then(lit(NULL)).otherwise(col(host)).alias(host)
+/// Takes away referring hosts that are internal: moving about on a site is no way to come to it.
+fn external_referrers(events: &mut DataFrame, own_domains: &[String]) -> PolarsResult<()> {
+    let own = OwnDomains::new(own_domains);
+    let referrer = TextField::ReferrerHost.column();
+    let (referrers, pages) = (events.column(referrer)?.str()?, events.column(TextField::Host.column())?.str()?);
+    let external = referrers
+        .iter()
+        .zip(pages.iter())
+        .map(|(referrer, page)| referrer.filter(|referrer| !own.is_internal(referrer, page)));
+    let external: StringChunked = external.collect();
+    events.with_column(external.with_name(referrer.into()).into_column())?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -195,7 +201,11 @@ mod tests {
 
     #[track_caller]
     fn check(rows: &[(i64, &str, &str, &str)], expected: &[(&str, i64)]) {
-        let rules = SessionRules { timeout_us: 30 * MINUTE_US, conversion_types: vec!["purchase".to_owned()] };
+        let rules = SessionRules {
+            timeout_us: 30 * MINUTE_US,
+            conversion_types: vec!["purchase".to_owned()],
+            own_domains: Vec::new(),
+        };
         let found = sessions(events(rows), &rules).unwrap();
         let found = found.sort([column::STARTED_AT, column::SESSION_ID], ascending()).unwrap();
         let ids = found.column(column::SESSION_ID).unwrap().str().unwrap().clone();

@@ -63,13 +63,28 @@ impl<'a> Sources<'a> {
         Ok(found)
     }
 
+    /// The newest version that has the same rows: files that were laid together since may no longer be there singly.
+    async fn newest_alike(&self, table: Table, version: i64) -> Result<i64, VerifyError> {
+        let lake_table = self.lake.table(table);
+        let newest = lake_table.snapshot().await?.version;
+        let mut alike = version;
+        while alike < newest {
+            let changes = lake_table.file_changes(alike, alike + 1).await?;
+            if !changes.is_some_and(|changes| changes.added.is_empty() && changes.removed.is_empty()) {
+                break;
+            }
+            alike += 1;
+        }
+        Ok(alike)
+    }
+
     /// The version of `events` behind a version of a table, by way of the tables in between.
     pub async fn events_behind(&mut self, table: Table, version: i64) -> Result<Option<i64>, VerifyError> {
         let (mut table, mut version) = (table, version);
         loop {
             let Some(sources) = self.made_from(table, version).await? else { return Ok(None) };
             if let Some(events) = sources.get(&Table::Events) {
-                return Ok(Some(*events));
+                return self.newest_alike(Table::Events, *events).await.map(Some);
             }
             // Each table follows from one that stands before it in the chain, so that this ends.
             let Some((next, at)) = sources.into_iter().find(|(source, _)| *source != table) else { return Ok(None) };

@@ -9,7 +9,7 @@ use touchline_schemas::event::{PAGE_VIEW, SOURCE_CONVERSION, TextField};
 use touchline_schemas::tables::traffic_rollups as column;
 use touchline_schemas::tables::{events, sessions};
 
-use crate::frame::{DAY_US, day_of, stack};
+use crate::frame::{DAY_US, day_of, number, stack};
 
 /// The columns of `traffic_rollups`.
 pub const COLUMNS: [&str; 14] = [
@@ -85,7 +85,7 @@ pub fn of_sessions(rows: &DataFrame, zone: Tz) -> PolarsResult<DataFrame> {
     let flag = |name: &str| col(name).cast(DataType::Int64);
     let mut facts = vec![
         device(),
-        lit(1_i64).alias(column::SESSIONS),
+        number(1).alias(column::SESSIONS),
         col(sessions::PAGE_VIEW_COUNT).alias(column::PAGE_VIEWS),
         col(sessions::EVENT_COUNT).alias(column::EVENTS),
         flag(sessions::IS_BOUNCE).alias(column::BOUNCES),
@@ -118,12 +118,12 @@ pub fn event_facts(rows: DataFrame, conversion_types: &[String], zone: Tz) -> Po
         event_type(),
         // Of other events the path does not matter.
         when(is_view()).then(col(TextField::Path.column())).otherwise(lit(NULL)).alias(TextField::Path.column()),
-        lit(0_i64).alias(column::SESSIONS),
+        number(0).alias(column::SESSIONS),
         count(is_view(), column::PAGE_VIEWS),
-        lit(1_i64).alias(column::EVENTS),
-        lit(0_i64).alias(column::BOUNCES),
-        lit(0_i64).alias(column::ENGAGED_SESSIONS),
-        lit(0_i64).alias(column::DURATION_S),
+        number(1).alias(column::EVENTS),
+        number(0).alias(column::BOUNCES),
+        number(0).alias(column::ENGAGED_SESSIONS),
+        number(0).alias(column::DURATION_S),
         count(is_conversion, column::CONVERSIONS),
         col(events::REVENUE).alias(column::REVENUE),
         col(events::REVENUE).is_not_null().cast(DataType::Int64).alias(REVENUE_COUNT),
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_visitor_counts_once_a_day_and_value() {
         let rows = df!(
-            "started_at" => [0, DAY_US / 2, DAY_US, 1],
+            "started_at" => [0, DAY_US / 4 * 3, DAY_US, 1],
             "is_bot" => [false, false, false, true],
             "visitor_id" => [Some("v"), Some("v"), None, Some("w")],
             "user_id" => [None, None, Some("v"), None::<&str>],

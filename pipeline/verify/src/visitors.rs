@@ -9,7 +9,8 @@ use touchline_schemas::tables::{Table, sessions};
 
 use crate::frame::{ascending, day_of};
 
-const DIRECT: &str = "direct";
+/// The channel of which nothing is known, in small letters: rule sets write it differently.
+pub const DIRECT: &str = "direct";
 const SUMS: [&str; 3] = [sessions::EVENT_COUNT, sessions::PAGE_VIEW_COUNT, sessions::CONVERSION_COUNT];
 const REVENUE_COUNT: &str = "revenue_count";
 /// Where a touch's columns come from; the order is that of `TOUCH_COLUMNS`.
@@ -37,7 +38,7 @@ pub fn visitors(sessions: LazyFrame) -> PolarsResult<DataFrame> {
     let began = [column::PERSON_ID, sessions::STARTED_AT, sessions::SESSION_ID];
     let ended = [column::PERSON_ID, sessions::ENDED_AT, sessions::SESSION_ID];
     let has_campaign = sessions::UTM_FIELDS.iter().map(|field| col(field.column()).is_not_null()).reduce(Expr::or);
-    let is_not_direct = || col(sessions::CHANNEL).neq(lit(DIRECT));
+    let is_not_direct = || col(sessions::CHANNEL).str().to_lowercase().neq(lit(DIRECT));
 
     let mut totals = vec![
         col(TextField::VisitorId.column()).first().alias(column::VISITOR_ID),
