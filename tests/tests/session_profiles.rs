@@ -257,7 +257,7 @@ const TYPES: [&str; 5] = ["page_view", "page_view", "purchase", "$session_start"
 const CAMPAIGNS: [Option<&str>; 5] = [None, None, Some("a"), Some("A"), Some("b")];
 const TERMS: [Option<&str>; 4] = [None, None, Some("oak"), Some("ash")];
 const SITES: [Option<&str>; 5] =
-    [None, None, Some("search.example"), Some("www.search.example"), Some("my.shop.example")];
+    [None, None, Some("search.example"), Some("www.search.example"), Some("my.example.com")];
 
 fn random_events() -> impl Strategy<Value = Vec<MemoryEvent>> {
     // Steps of ten minutes around a midnight in Berlin: pauses of exactly 30 minutes and equal times are common.
@@ -276,7 +276,7 @@ fn random_events() -> impl Strategy<Value = Vec<MemoryEvent>> {
                 (TextField::VisitorId, (visitor > 0).then(|| format!("v{visitor}"))),
                 (TextField::UserId, user.map(|user| format!("u{user}"))),
                 (TextField::SessionId, session.map(|session| format!("s{session}"))),
-                (TextField::Host, Some("shop.example".to_owned())),
+                (TextField::Host, Some("shop.example.com".to_owned())),
                 (TextField::UtmCampaign, CAMPAIGNS[campaign].map(str::to_owned)),
                 (TextField::UtmTerm, TERMS[term].map(str::to_owned)),
                 (TextField::ReferrerHost, SITES[site].map(str::to_owned)),
