@@ -72,8 +72,12 @@ impl Job for VisitorsJob {
         let work = self.work(request).await?;
         let table = self.engine.lake().table(Table::Visitors);
         let watermarks = [&work.sessions, &work.identities].map(|source| source.info.as_ref()?.watermark);
-        let mut report =
-            JobReport { source_version: Some(work.sessions.version), watermark: watermarks[0], ..JobReport::default() };
+        // What only one of the two has seen is not in the visitors.
+        let watermark = match watermarks {
+            [Some(sessions), Some(identities)] => Some(sessions.min(identities)),
+            [sessions, _] => sessions,
+        };
+        let mut report = JobReport { source_version: Some(work.sessions.version), watermark, ..JobReport::default() };
         if work.tenants.is_empty() && work.is_done() {
             report.unchanged = true;
             return Ok(report);

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use chrono::NaiveDate;
 use clap::Args;
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, Usage};
 use crate::verifier;
 
 /// What `verify` takes. The names of tables and accounts are checked by the verifier.
@@ -52,10 +52,14 @@ pub async fn run(args: VerifyArgs, context: &Context) -> anyhow::Result<Outcome>
     })?;
     match ended.code() {
         Some(0) => Ok(Outcome::Done),
+        Some(EXIT_USAGE) => Err(Usage("the verifier has refused these arguments".to_owned()).into()),
         Some(_) => Ok(Outcome::Failed),
         None => Err(anyhow::anyhow!("{ended}")).context("the verifier was stopped"),
     }
 }
+
+/// The verifier's exit status for wrong usage.
+const EXIT_USAGE: i32 = 2;
 
 const HOW_TO_BUILD: &str = "the verifier is a program of its own, which is not installed: build it with `cargo build \
                             --release -p touchline-verify` and put it beside `touchline`, or name it with --verifier";

@@ -22,6 +22,7 @@ use crate::{JobContext, JobError, JobReport, RunRequest};
 ///
 /// The day before the first of them is read as well: a session that began earlier is recognised by it and left out.
 /// As many days after the last are read as its sessions run on.
+#[expect(clippy::too_many_arguments, reason = "a job's step: where from, where to, whose, how")]
 pub(super) async fn renew(
     engine: &QueryEngine,
     table: &LakeTable,
