@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Sessions over the same files by our job and by chDB, Polars and DuckDB, taking turns; prints times and ratios.
-# EVENTS (default 10,000,000) is the size, ROUNDS (default 3) the turns, DATA_DIR a directory to keep and use again.
+# WRITE=1 lets everybody write the sessions to a Parquet file as well. EVENTS (default 10,000,000) is the size, ROUNDS (default 3) the turns, DATA_DIR a directory to keep and use again.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../lib/venv.sh"
-events=${EVENTS:-10000000} rounds=${ROUNDS:-3}
+events=${EVENTS:-10000000} rounds=${ROUNDS:-3} write=${WRITE:+--write}
 python=$(venv_python "$here/../requirements/bench.txt") || skip "cannot install $here/../requirements/bench.txt"
 
 work=$(mktemp -d)
@@ -23,9 +23,9 @@ if [ ! -d "$data_dir/lake/events" ]; then
 fi
 for round in $(seq "$rounds"); do
   echo "round $round of $rounds"
-  ours "$data_dir" --times 1 | tail -n 1 | tee -a "$results"
+  ours "$data_dir" --times 2 $write | tail -n 1 | tee -a "$results"
   for engine in chdb polars duckdb; do
-    POLARS_MAX_THREADS=2 "$python" "$here/peers_sessions.py" "$engine" "$data_dir" --times 1 | tee -a "$results"
+    POLARS_MAX_THREADS=2 "$python" "$here/peers_sessions.py" "$engine" "$data_dir" --times 2 $write | tee -a "$results"
   done
 done
 "$python" "$here/ratios.py" "$results"
