@@ -26,6 +26,11 @@ use commands::{Context, Outcome};
 use environment::Environment;
 use output::Output;
 
+/// Jobs allocate and free gigabytes in blocks of every size on many threads. The system's allocator keeps most of what
+/// was freed (four times of what is in use, over a long run), this one gives it back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A mistake in the command line, the environment or the configuration.
 const EXIT_USAGE: u8 = 2;
 

@@ -7,3 +7,7 @@ pub mod memory;
 pub mod naive_sessions;
 pub mod rows;
 pub mod shop;
+
+/// What the binary `touchline` uses, so that benchmarks measure what users get.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

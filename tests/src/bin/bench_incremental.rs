@@ -29,13 +29,16 @@ struct Arguments {
     /// Only the first, full run.
     #[arg(long)]
     full_only: bool,
+    /// Take the events that an earlier run left in the directory.
+    #[arg(long)]
+    stored: bool,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Arguments { data_dir, events, full_only } = Arguments::parse();
+    let Arguments { data_dir, events, full_only, stored } = Arguments::parse();
     let mut bench = Bench::new(&data_dir, events).await?;
-    let commits = events.div_ceil(EVENTS_PER_COMMIT);
+    let commits = if stored { 0 } else { events.div_ceil(EVENTS_PER_COMMIT) };
     for commit in 0..commits {
         let (from, to) = (commit as f64 / commits as f64, (commit + 1) as f64 / commits as f64);
         bench.store(events / commits, from, to).await?;
