@@ -224,6 +224,15 @@ def bad_events() -> Iterator[BadEvent]:
     yield BadEvent("an empty event type", event(event_type=""))
     yield BadEvent("an event type of 256 characters", event(event_type="x" * 256))
     yield BadEvent("a reserved event type that is none", event(event_type="$made_up"))
+    message = {"message_id": "m", "delivery_id": "d", "channel": "email"}
+    for name in message:
+        lacking = {field: value for field, value in message.items() if field != name}
+        click = event(event_type="$message_clicked", properties=lacking)
+        yield BadEvent(f"a click without `{name}`", click, "field_missing")
+        click = event(event_type="$message_clicked", properties=message | {name: 7})
+        yield BadEvent(f"a click whose `{name}` is 7", click, "wrong_type")
+    decision = event(event_type="$decision", properties=message | {"outcome": "maybe"})
+    yield BadEvent("a decision that is none", decision, "unknown_value")
     yield BadEvent("nobody", {"event_type": "page_view"})
     yield BadEvent("an address without a user agent", {"event_type": "page_view", "ip": "192.0.2.1"})
     for name in ("visitor_id", "user_id", "event_id", "session_id"):

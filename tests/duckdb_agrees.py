@@ -362,6 +362,8 @@ def make_content(chance: random.Random) -> dict:
         properties["referrer"] = referrer
     if event_type == "purchase" or chance.random() < 0.02:
         properties["revenue"] = round(chance.uniform(-5, 90), 4)
+    if event_type == "$message_viewed":
+        properties |= {"message_id": "m1", "delivery_id": "d1", "channel": "site"}
     content = {"event_type": event_type, "properties": properties}
     return content | {"session_id": f"c{chance.randrange(50)}"} if chance.random() < 0.2 else content
 

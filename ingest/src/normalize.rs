@@ -3,6 +3,5 @@
 pub mod address;
 pub mod campaign;
 pub mod properties;
-pub mod timestamp;
 pub mod url;
 pub mod user_agent;

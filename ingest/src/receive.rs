@@ -6,6 +6,7 @@ mod conversion;
 pub(crate) mod events;
 mod identify;
 mod session;
+mod vocabulary;
 
 pub use answer::{FieldError, ItemStatus, Receipt, ReceiveError, RejectedItem};
 pub use check::{Checked, Incoming, Limits, Refusal, RequestContext};

@@ -1,5 +1,11 @@
 //! The event: the one model that every receiver turns its dialect into.
 
+pub mod messaging;
+pub mod properties;
+pub mod vocabulary;
+
+use vocabulary::MessagingEvent;
+
 /// The text columns of an event.
 ///
 /// The order is the order of the columns in `events`, and the number of each is its bit in the write-ahead log:
@@ -200,35 +206,12 @@ pub const ALIAS: &str = "$alias";
 /// A pair of ids does not belong to one person, whatever was said up to now: `user_id`, and the member `previous_id` of
 /// the properties or else `visitor_id`.
 pub const UNMERGE: &str = "$unmerge";
-/// Event types beginning with `$` that clients and Touchline itself may write.
-pub const RESERVED_EVENT_TYPES: [&str; 22] = [
-    SESSION_START,
-    IDENTIFY,
-    ALIAS,
-    UNMERGE,
-    "$group",
-    "$message_sent",
-    "$message_delivered",
-    "$message_viewed",
-    "$message_clicked",
-    "$message_dismissed",
-    "$message_submitted",
-    "$message_bounced",
-    "$message_failed",
-    "$message_suppressed",
-    "$message_unsubscribed",
-    "$message_complained",
-    "$decision",
-    "$sequence_entered",
-    "$sequence_step_due",
-    "$sequence_step_done",
-    "$sequence_branch",
-    "$sequence_exited",
-];
+/// Event types beginning with `$` that anybody may send, besides those of the [vocabulary](vocabulary) of messaging.
+const RESERVED_EVENT_TYPES: [&str; 5] = [SESSION_START, IDENTIFY, ALIAS, UNMERGE, "$group"];
 
 /// Whether a type that begins with `$` is one of ours.
 pub fn is_known_reserved_type(event_type: &str) -> bool {
-    RESERVED_EVENT_TYPES.contains(&event_type)
+    RESERVED_EVENT_TYPES.contains(&event_type) || MessagingEvent::find(event_type).is_some()
 }
 
 /// The prefix of event types that are reserved for Touchline.

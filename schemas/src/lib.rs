@@ -11,6 +11,7 @@ pub mod money;
 pub mod paths;
 pub mod tables;
 pub mod tenant;
+pub mod timestamp;
 
 pub use clock::{Clock, MockClock, SystemClock};
 pub use tenant::{AccountId, Environment, Tenant};

@@ -155,6 +155,22 @@ async fn each_ingest_route_answers_in_its_own_words() {
 }
 
 #[tokio::test]
+async fn a_message_event_that_lacks_a_field_is_refused_by_itself() {
+    let api = TestApi::new().await;
+    let key = api.key("ingest").await;
+    let body = r#"{"events":[
+        {"event_type":"$message_clicked","user_id":"u1","properties":{"message_id":"m","delivery_id":"d","channel":"site"}},
+        {"event_type":"$message_clicked","user_id":"u1","properties":{"message_id":"m","channel":"site"}}
+    ]}"#;
+    let answer = api.post("/api/v1/events", &key, body).await;
+    assert_eq!(answer.status, 422);
+    let answer = answer.json();
+    assert_eq!((&answer["accepted"], &answer["rejected"][0]["index"]), (&1.into(), &1.into()));
+    let error = &answer["rejected"][0]["errors"][0];
+    assert_eq!((&error["pointer"], &error["code"]), (&"/properties/delivery_id".into(), &"field_missing".into()));
+}
+
+#[tokio::test]
 async fn every_error_is_a_problem() {
     let api = TestApi::new().await;
     let key = api.key("admin").await;

@@ -5,16 +5,17 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
-use touchline_schemas::Tenant;
 use touchline_schemas::control::Erasures;
 use touchline_schemas::event::{RESERVED_PREFIX, TextField, is_known_reserved_type};
+use touchline_schemas::{Tenant, timestamp};
 use uuid::Builder;
 
 use super::answer::FieldError;
+use super::vocabulary::{Given, judge};
 use crate::event_ids::IdHash;
 use crate::normalize::properties::{Members, Reading, is_deeper_than, move_into, push_json_string, text_of};
 use crate::normalize::user_agent::BotList;
-use crate::normalize::{address, campaign, timestamp, url};
+use crate::normalize::{address, campaign, url};
 use crate::record::Event;
 
 /// Limits of items and requests; each is named in the configuration under `ingest`.
@@ -174,6 +175,13 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
     if is_deeper_than(incoming.raw, limits.max_depth) {
         let detail = format!("an event may nest {} levels (`ingest.max_depth`)", limits.max_depth);
         errors.push("", "too_deep", detail);
+    }
+    // Properties that could not be read are one error, not one for each field that was not found in them.
+    if let Some(event_type) = &event_type
+        && !errors.0.iter().any(|error| error.pointer == "/properties")
+    {
+        let given = Given { properties: &members, others: &incoming.others };
+        errors.0.extend(judge(event_type, &given, limits));
     }
 
     let (device_ip, device_agent) = match context.device {

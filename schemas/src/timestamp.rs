@@ -1,4 +1,4 @@
-//! Client timestamps: ISO 8601 in the forms that clients really send.
+//! Times written as text: ISO 8601 in the forms that clients really send.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
