@@ -1,6 +1,7 @@
 //! Who visits: people with a browser, and bots that say what they are.
 
 use super::chance::Dice;
+use super::sequence::Run;
 
 /// A person's browser.
 #[derive(Debug)]
@@ -9,6 +10,8 @@ pub struct Visitor {
     pub visitor_id: String,
     /// The id after signing up.
     pub user_id: Option<String>,
+    /// The way through the welcome sequence since signing up.
+    pub run: Option<Run>,
     /// Address, from a range that is reserved for measurements.
     pub ip: String,
     /// Software.
@@ -57,7 +60,12 @@ impl Visitor {
     /// Somebody new.
     pub fn new(dice: &mut Dice) -> Self {
         let (user_agent, _) = dice.weighted(&BROWSERS, |(_, share)| *share);
-        Self { visitor_id: dice.hex(32), user_id: None, ip: address(dice), user_agent }
+        Self { visitor_id: dice.hex(32), user_id: None, run: None, ip: address(dice), user_agent }
+    }
+
+    /// Whether the welcome sequence has made them an offer at `at_ms`.
+    pub fn has_offer(&self, at_ms: i64) -> bool {
+        self.run.as_ref().is_some_and(|run| run.has_offer(at_ms))
     }
 }
 

@@ -2,18 +2,20 @@
 //!
 //! Everything follows from a seed and the window's end: the same two give the same bytes.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use touchline_schemas::event::messaging::{MESSAGE_SENT, SEQUENCE_ENTERED};
 
 use super::catalog::{self, ORIGIN};
 use super::chance::Dice;
 use super::malformed;
+use super::messages;
 use super::people::{self, Visitor};
 use super::rhythm::{DAY_MS, HOUR_MS, Rhythm, instant};
 use super::sources::Source;
 use super::truth::Truth;
-use super::visit::{self, Draft};
+use super::visit::{self, Draft, timestamp};
 
 /// Where events are posted to, many at a time.
 pub const EVENTS_ENDPOINT: &str = "/api/v1/events";
@@ -132,6 +134,10 @@ impl Shop {
             next_ms = self.rhythm.draw_return(&mut self.dice, left_ms, MEAN_DAYS_AWAY);
             source = Source::of_return(&mut self.dice);
         }
+        if let Some(run) = visitor.run.take() {
+            let drafts = run.play(&mut self.dice, &visitor);
+            self.post_all(&visitor, drafts, 0);
+        }
         self.truth.visitors += 1;
         self.truth.sessions += visits;
         *self.truth.visitors_by_channel.entry(first.channel).or_default() += 1;
@@ -144,7 +150,7 @@ impl Shop {
         // Whoever comes back through a newsletter was sent one before.
         if is_return && source.channel == "email" {
             let sent_ms = start_ms - self.dice.between(HOUR_MS, 20 * HOUR_MS);
-            let drafts = visit::email(&mut self.dice, visitor, sent_ms, Some(start_ms));
+            let drafts = messages::email(&mut self.dice, visitor, sent_ms, Some(start_ms));
             self.post_all(visitor, drafts, 0);
         }
         let visit = visit::play(&mut self.dice, visitor, source, start_ms);
@@ -155,7 +161,7 @@ impl Shop {
         }
         if visitor.user_id.is_some() && self.dice.chance(UNANSWERED_EMAIL_RATE) {
             let sent_ms = left_ms + self.dice.between(12 * HOUR_MS, 3 * DAY_MS);
-            let drafts = visit::email(&mut self.dice, visitor, sent_ms, None);
+            let drafts = messages::email(&mut self.dice, visitor, sent_ms, None);
             self.post_all(visitor, drafts, 0);
         }
         left_ms
@@ -184,6 +190,8 @@ impl Shop {
     }
 
     fn count(&mut self, draft: &Draft) {
+        self.truth.messages_sent += u64::from(draft.event_type == MESSAGE_SENT);
+        self.truth.runs += u64::from(draft.event_type == SEQUENCE_ENTERED);
         if draft.event_type == "purchase" {
             self.truth.purchases += 1;
             let revenue = draft.properties.get("revenue").and_then(Value::as_f64).unwrap_or(0.0);
@@ -252,10 +260,6 @@ impl Shop {
         }
         self.truth.rejected = events;
     }
-}
-
-fn timestamp(unix_ms: i64) -> String {
-    instant(unix_ms).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Puts what is posted at about the same time into one request; an identification is a request of its own.
@@ -337,6 +341,8 @@ mod tests {
         check("late events", truth.late_events, 2_000, 8_000);
         check("sessions", truth.sessions, 16_000, 30_000);
         check("purchases", truth.purchases, 1_000, 6_000);
+        check("messages sent", truth.messages_sent, 2_000, 10_000);
+        check("runs", truth.runs, 300, 1_500);
         check("channels", truth.visitors_by_channel.len() as u64, 9, 12);
         assert_eq!(truth.visitors_by_channel.values().sum::<u64>(), truth.visitors);
         assert_eq!(truth.sessions_by_channel.values().sum::<u64>(), truth.sessions);

@@ -25,6 +25,10 @@ pub struct Truth {
     pub sessions: u64,
     /// Orders.
     pub purchases: u64,
+    /// Messages handed over to be mailed or shown.
+    pub messages_sent: u64,
+    /// Runs of the welcome sequence.
+    pub runs: u64,
     /// Sum of the orders, in cents.
     pub revenue_cents: i64,
     /// People by the channel of their first visit.

@@ -1,10 +1,15 @@
 //! One visit of one person: landing, looking around, cart, checkout, sometimes an order or a new account.
 
+use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
+use touchline_schemas::event::messaging::{DECISION, MESSAGE_CLICKED, MESSAGE_DISMISSED, MESSAGE_SENT, MESSAGE_VIEWED};
 
 use super::catalog::{self, CURRENCY, ORIGIN, Page, Product};
 use super::chance::Dice;
+use super::messages;
 use super::people::Visitor;
+use super::rhythm::instant;
+use super::sequence::Run;
 use super::sources::{Landing, Source};
 
 /// The longest pause inside a visit. Two of them with a message in between, which keeps no session open, stay under
@@ -16,9 +21,17 @@ const MEAN_STEPS: f64 = 8.6;
 const MEAN_PAUSE_MS: f64 = 38_000.0;
 const ADD_TO_CART_RATE: f64 = 0.16;
 const CHECKOUT_RATE: f64 = 0.5;
+/// The same rates for somebody whom the welcome sequence made an offer.
+const ADD_TO_CART_RATE_WITH_OFFER: f64 = 0.3;
+const CHECKOUT_RATE_WITH_OFFER: f64 = 0.75;
 const ORDER_RATE: f64 = 0.62;
 const SIGNUP_RATE: f64 = 0.05;
 const SITE_MESSAGE_RATE: f64 = 0.14;
+/// Of the messages that a page got, those that came into sight.
+const SEEN_RATE: f64 = 0.92;
+
+/// What an event says.
+pub type Properties = Map<String, Value>;
 
 /// An event before it is given an id and is written down.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +45,7 @@ pub struct Draft {
     /// The person's known id at that time.
     pub user_id: Option<String>,
     /// What it says.
-    pub properties: Map<String, Value>,
+    pub properties: Properties,
 }
 
 /// What happened in a visit.
@@ -106,7 +119,7 @@ impl Walk<'_> {
             }
         }
         if self.dice.chance(SITE_MESSAGE_RATE) {
-            self.see_site_message();
+            self.ask_for_site_message();
         }
     }
 
@@ -129,7 +142,7 @@ impl Walk<'_> {
     fn view_any_product(&mut self) {
         let product = catalog::any_product(self.dice);
         self.view(&catalog::product_page(product), "");
-        if self.dice.chance(ADD_TO_CART_RATE) {
+        if self.dice.chance(self.by_offer(ADD_TO_CART_RATE, ADD_TO_CART_RATE_WITH_OFFER)) {
             self.pause();
             self.cart.push(product);
             self.record(
@@ -144,17 +157,27 @@ impl Walk<'_> {
         }
     }
 
-    /// A banner of the shop is shown, and clicked, closed or left alone.
-    fn see_site_message(&mut self) {
-        let message = site_message(self.dice);
-        self.record_message("$message_viewed", &message);
+    /// The page asks for a message and may get one, which is looked at, clicked, closed or left alone.
+    fn ask_for_site_message(&mut self) {
+        let Some(message) = self.decide() else { return };
+        self.push(MESSAGE_SENT, message.clone());
+        if !self.dice.chance(SEEN_RATE) {
+            return;
+        }
+        self.push(MESSAGE_VIEWED, message.clone());
         let reaction = match self.dice.between(0, 99) {
-            0..=17 => "$message_clicked",
-            18..=59 => "$message_dismissed",
+            0..=17 => MESSAGE_CLICKED,
+            18..=59 => MESSAGE_DISMISSED,
             _ => return,
         };
         self.pause();
-        self.record_message(reaction, &message);
+        self.push(reaction, message);
+    }
+
+    fn decide(&mut self) -> Option<Properties> {
+        let (decision, message) = messages::site_message(self.dice);
+        self.push(DECISION, decision);
+        message
     }
 
     fn sign_up_perhaps(&mut self) {
@@ -165,6 +188,7 @@ impl Walk<'_> {
         self.view(&Page { path: "/account/new".to_owned(), title: "New account" }, "");
         self.pause();
         self.visitor.user_id = Some(format!("u_{}", self.dice.hex(12)));
+        self.visitor.run = Some(Run::enter(self.dice, self.now_ms));
         self.signed_up_at_ms = Some(self.now_ms);
         self.record("signup", [("plan", json!("customer"))]);
     }
@@ -175,7 +199,7 @@ impl Walk<'_> {
         }
         self.pause();
         self.view(&catalog::cart(), "");
-        if !self.dice.chance(CHECKOUT_RATE) {
+        if !self.dice.chance(self.by_offer(CHECKOUT_RATE, CHECKOUT_RATE_WITH_OFFER)) {
             return;
         }
         self.pause();
@@ -200,7 +224,14 @@ impl Walk<'_> {
                 ("skus", json!(skus)),
             ],
         );
+        if let Some(run) = &mut self.visitor.run {
+            run.ordered_ms.get_or_insert(self.now_ms);
+        }
         self.view(&catalog::thank_you(), "");
+    }
+
+    fn by_offer(&self, without: f64, with: f64) -> f64 {
+        if self.visitor.has_offer(self.start_ms) { with } else { without }
     }
 
     /// Lets some time pass; now and then somebody takes a phone call.
@@ -228,11 +259,7 @@ impl Walk<'_> {
         self.push(event_type, properties);
     }
 
-    fn record_message(&mut self, event_type: &'static str, message: &Map<String, Value>) {
-        self.push(event_type, message.clone());
-    }
-
-    fn push(&mut self, event_type: &'static str, properties: Map<String, Value>) {
+    fn push(&mut self, event_type: &'static str, properties: Properties) {
         self.drafts.push(Draft {
             at_ms: self.now_ms,
             event_type,
@@ -243,52 +270,8 @@ impl Walk<'_> {
     }
 }
 
-/// An e-mail of the shop that `visitor` was sent before a visit and clicked to begin it; or, without a visit, one
-/// that went unread or unclicked.
-pub fn email(dice: &mut Dice, visitor: &Visitor, sent_ms: i64, clicked_ms: Option<i64>) -> Vec<Draft> {
-    let properties = email_message(dice);
-    let mut drafts = Vec::new();
-    let mut push = |event_type, at_ms| {
-        let user_id = visitor.user_id.clone();
-        drafts.push(Draft { at_ms, event_type, session_id: None, user_id, properties: properties.clone() });
-    };
-    push("$message_sent", sent_ms);
-    if clicked_ms.is_none() && dice.chance(0.03) {
-        return drafts;
-    }
-    push("$message_delivered", sent_ms + dice.between(400, 90_000));
-    match clicked_ms {
-        Some(clicked_ms) => {
-            push("$message_viewed", clicked_ms - dice.between(3_000, 40_000));
-            push("$message_clicked", clicked_ms - dice.between(200, 1_500));
-        }
-        None if dice.chance(0.35) => {
-            push("$message_viewed", sent_ms + 120_000 + whole_ms(dice.wait(4.0 * 3_600_000.0)))
-        }
-        None => {}
-    }
-    drafts
-}
-
-fn email_message(dice: &mut Dice) -> Map<String, Value> {
-    object([
-        ("message_id", json!(dice.pick(&["newsletter_weekly", "spring_sale_mail", "cart_reminder"]))),
-        ("delivery_id", json!(format!("dlv_{}", dice.hex(20)))),
-        ("variant", json!(dice.pick(&["a", "b"]))),
-        ("channel", json!("email")),
-    ])
-}
-
-fn site_message(dice: &mut Dice) -> Map<String, Value> {
-    object([
-        ("message_id", json!(dice.pick(&["free_shipping_banner", "spring_sale_modal"]))),
-        ("delivery_id", json!(format!("dlv_{}", dice.hex(20)))),
-        ("variant", json!(dice.pick(&["a", "a", "b"]))),
-        ("channel", json!("site")),
-    ])
-}
-
-fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
+/// An object of JSON.
+pub fn object<const N: usize>(members: [(&str, Value); N]) -> Properties {
     members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
@@ -299,8 +282,14 @@ fn amount(cents: i64) -> Value {
     json!(amount)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "pauses are hours at most")]
-fn whole_ms(duration_ms: f64) -> i64 {
+/// An instant as clients write it.
+pub fn timestamp(unix_ms: i64) -> String {
+    instant(unix_ms).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A duration without its fraction.
+#[expect(clippy::cast_possible_truncation, reason = "pauses are days at most")]
+pub fn whole_ms(duration_ms: f64) -> i64 {
     duration_ms as i64
 }
 
@@ -324,18 +313,5 @@ mod tests {
             }
             assert_eq!(visitor.user_id.is_some(), visit.signed_up_at_ms.is_some());
         }
-    }
-
-    #[test]
-    fn an_email_is_told_in_order() {
-        let mut dice = Dice::new(6);
-        let visitor = Visitor::new(&mut dice);
-        let clicked: Vec<_> = email(&mut dice, &visitor, 0, Some(10_000_000));
-        let types: Vec<_> = clicked.iter().map(|draft| draft.event_type).collect();
-        assert_eq!(types, ["$message_sent", "$message_delivered", "$message_viewed", "$message_clicked"]);
-        assert!(clicked.is_sorted_by_key(|draft| draft.at_ms), "{clicked:?}");
-        let deliveries: std::collections::HashSet<_> =
-            clicked.iter().map(|draft| draft.properties["delivery_id"].to_string()).collect();
-        assert_eq!(deliveries.len(), 1);
     }
 }
