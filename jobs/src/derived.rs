@@ -189,7 +189,7 @@ fn in_time_order(table: Table, rows: &RecordBatch) -> Result<RecordBatch, ArrowE
 }
 
 /// The columns of the table's files, in their order and types.
-fn as_stored(table: Table, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+pub fn as_stored(table: Table, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let schema = table.file_schema();
     let columns = schema.fields().iter().map(|field| {
         let column = rows

@@ -9,6 +9,7 @@ mod columns;
 pub mod days;
 pub mod engine;
 pub mod error;
+pub mod event_sets;
 pub mod funnel;
 mod gather;
 pub mod identities;

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 pub mod attribution;
+pub mod event_sets;
 pub mod events;
 pub mod identities;
 pub mod identity_edges;
+pub mod message_deliveries;
+pub mod message_rollups;
 pub mod rejected_events;
 pub mod session_revisions;
 pub mod sessions;
@@ -43,11 +46,15 @@ pub enum Table {
     Attribution,
     /// One row per day, dimension and value.
     TrafficRollups,
+    /// One row per attempt to bring a message to a person.
+    MessageDeliveries,
+    /// One row per message, variant, channel and day.
+    MessageRollups,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 10] = [
+    pub const ALL: [Table; 12] = [
         Table::Events,
         Table::RejectedEvents,
         Table::Sessions,
@@ -58,6 +65,8 @@ impl Table {
         Table::Touchpoints,
         Table::Attribution,
         Table::TrafficRollups,
+        Table::MessageDeliveries,
+        Table::MessageRollups,
     ];
 
     /// The table's name, which is also its folder under the lake's root.
@@ -73,6 +82,8 @@ impl Table {
             Table::Touchpoints => "touchpoints",
             Table::Attribution => "attribution",
             Table::TrafficRollups => "traffic_rollups",
+            Table::MessageDeliveries => "message_deliveries",
+            Table::MessageRollups => "message_rollups",
         }
     }
 
@@ -89,6 +100,8 @@ impl Table {
             Table::Touchpoints => touchpoints::CONVERSION_DATE,
             Table::Attribution => attribution::CONVERSION_DATE,
             Table::TrafficRollups => traffic_rollups::ROLLUP_DATE,
+            Table::MessageDeliveries => message_deliveries::COHORT_DATE,
+            Table::MessageRollups => message_rollups::ROLLUP_DATE,
         };
         [ACCOUNT_ID, ENVIRONMENT, date]
     }
@@ -106,6 +119,8 @@ impl Table {
             Table::Touchpoints => touchpoints::fields(),
             Table::Attribution => attribution::fields(),
             Table::TrafficRollups => traffic_rollups::fields(),
+            Table::MessageDeliveries => message_deliveries::fields(),
+            Table::MessageRollups => message_rollups::fields(),
         }))
     }
 
@@ -130,6 +145,8 @@ impl Table {
             Table::Touchpoints => touchpoints::CONVERTED_AT,
             Table::Attribution => attribution::CONVERTED_AT,
             Table::TrafficRollups => traffic_rollups::DAY_AT,
+            Table::MessageDeliveries => message_deliveries::COHORT_AT,
+            Table::MessageRollups => message_rollups::DAY_AT,
         }
     }
 }
@@ -139,6 +156,7 @@ impl Table {
     pub const fn end_column(self) -> Option<&'static str> {
         match self {
             Table::Sessions => Some(sessions::ENDED_AT),
+            Table::MessageDeliveries => Some(message_deliveries::LAST_AT),
             Table::Events
             | Table::RejectedEvents
             | Table::Visitors
@@ -147,7 +165,8 @@ impl Table {
             | Table::SessionRevisions
             | Table::Touchpoints
             | Table::Attribution
-            | Table::TrafficRollups => None,
+            | Table::TrafficRollups
+            | Table::MessageRollups => None,
         }
     }
 }
@@ -166,7 +185,9 @@ impl Table {
             | Table::SessionRevisions
             | Table::Touchpoints
             | Table::Attribution
-            | Table::TrafficRollups => &[],
+            | Table::TrafficRollups
+            | Table::MessageDeliveries
+            | Table::MessageRollups => &[],
         }
     }
 }
@@ -174,6 +195,11 @@ impl Table {
 /// An instant, UTC, microseconds.
 pub fn instant_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// A list. Its values go by the name that Delta's readers expect.
+pub fn list_type(of: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("element", of, true)))
 }
 
 /// Money: 18 digits, 4 of them after the point.
@@ -192,6 +218,10 @@ fn text(name: &str) -> Field {
 
 fn instant(name: &str) -> Field {
     Field::new(name, instant_type(), true)
+}
+
+fn list(name: &str, of: DataType) -> Field {
+    Field::new(name, list_type(of), true)
 }
 
 fn count(name: &str) -> Field {

@@ -7,19 +7,22 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use touchline_schemas::event::TextField;
+use touchline_schemas::tables::event_sets::Member;
 use touchline_schemas::tables::{Table, events, identities, identity_edges, rejected_events};
 
 use super::needles::Needles;
 use super::person::SharedId;
 
 /// Columns that hold an id of a person, in any table.
-const ID_COLUMNS: [&str; 6] = [
+const ID_COLUMNS: [&str; 8] = [
     TextField::VisitorId.column(),
     TextField::UserId.column(),
     identities::PERSON_ID,
     identities::ID,
     identity_edges::LEFT_ID,
     identity_edges::RIGHT_ID,
+    Member::VisitorId.column(),
+    Member::UserId.column(),
 ];
 
 /// Who is erased.
@@ -59,7 +62,9 @@ impl Erased {
             | Table::SessionRevisions
             | Table::Touchpoints
             | Table::Attribution
-            | Table::TrafficRollups => self.rows_naming(&rows),
+            | Table::TrafficRollups
+            | Table::MessageDeliveries
+            | Table::MessageRollups => self.rows_naming(&rows),
         };
         let removed = gone.iter().filter(|gone| **gone).count() as u64;
         let kept: BooleanArray = gone.iter().map(|gone| Some(!gone)).collect();
@@ -102,14 +107,23 @@ impl Erased {
     fn rows_naming(&self, rows: &RecordBatch) -> Vec<bool> {
         let mut named = vec![false; rows.num_rows()];
         for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
-            let Some(column) = column.as_string_opt::<i32>() else { continue };
-            let is_id_column = ID_COLUMNS.contains(&field.name().as_str());
-            for (named, value) in named.iter_mut().zip(column) {
-                let Some(value) = value else { continue };
-                *named |= (is_id_column && self.needles.is_id(value)) || self.needles.is_in(value);
+            let name = field.name().as_str();
+            if let Some(texts) = column.as_string_opt::<i32>() {
+                named.iter_mut().zip(texts).for_each(|(named, text)| *named |= self.is_named(name, text));
+            } else if let Some(lists) = column.as_list_opt::<i32>() {
+                let Some(texts) = lists.values().as_string_opt::<i32>() else { continue };
+                for (row, named) in named.iter_mut().enumerate() {
+                    let of_row = lists.value_offsets()[row] as usize..lists.value_offsets()[row + 1] as usize;
+                    *named |= of_row.into_iter().any(|place| self.is_named(name, text(Some(texts), place)));
+                }
             }
         }
         named
+    }
+
+    fn is_named(&self, column: &str, value: Option<&str>) -> bool {
+        let Some(value) = value else { return false };
+        (ID_COLUMNS.contains(&column) && self.needles.is_id(value)) || self.needles.is_in(value)
     }
 
     fn without_texts(&self, rows: RecordBatch) -> Result<(RecordBatch, u64), ArrowError> {

@@ -108,7 +108,11 @@ fn named(table: Table, info: &CommitInfo) -> Versions {
 /// The table whose version a commit calls its source's.
 const fn main_source(table: Table) -> Option<Table> {
     match table {
-        Table::Sessions | Table::IdentityEdges | Table::Identities => Some(Table::Events),
+        Table::Sessions
+        | Table::IdentityEdges
+        | Table::Identities
+        | Table::MessageDeliveries
+        | Table::MessageRollups => Some(Table::Events),
         Table::Visitors | Table::TrafficRollups | Table::Touchpoints | Table::Attribution => Some(Table::Sessions),
         Table::Events | Table::RejectedEvents | Table::SessionRevisions => None,
     }

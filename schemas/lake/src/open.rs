@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType as ArrowType;
-use deltalake_core::kernel::{DataType, PrimitiveType, StructField};
+use deltalake_core::kernel::{ArrayType, DataType, PrimitiveType, StructField};
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::table::config::TableProperty;
 use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
@@ -139,18 +139,20 @@ async fn create(delta: DeltaTable, table: Table, options: LakeOptions) -> Result
 }
 
 fn delta_field(field: &arrow::datatypes::Field) -> StructField {
-    let primitive = match field.data_type() {
+    StructField::nullable(field.name(), delta_type(field.data_type()))
+}
+
+fn delta_type(arrow: &ArrowType) -> DataType {
+    DataType::Primitive(match arrow {
         ArrowType::Int64 => PrimitiveType::Long,
+        ArrowType::Float64 => PrimitiveType::Double,
         ArrowType::Boolean => PrimitiveType::Boolean,
         ArrowType::Date32 => PrimitiveType::Date,
         ArrowType::Timestamp(..) => PrimitiveType::Timestamp,
         ArrowType::Decimal128(..) => {
-            return StructField::nullable(
-                field.name(),
-                DataType::decimal(MONEY_PRECISION, MONEY_SCALE as u8).unwrap_or(DataType::DOUBLE),
-            );
+            return DataType::decimal(MONEY_PRECISION, MONEY_SCALE as u8).unwrap_or(DataType::DOUBLE);
         }
+        ArrowType::List(values) => return ArrayType::new(delta_type(values.data_type()), true).into(),
         _ => PrimitiveType::String,
-    };
-    StructField::nullable(field.name(), DataType::Primitive(primitive))
+    })
 }

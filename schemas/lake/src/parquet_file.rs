@@ -13,11 +13,13 @@ use object_store::path::Path as StorePath;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use touchline_schemas::Tenant;
 use touchline_schemas::event::TextField;
 use touchline_schemas::paths::partition_folder;
 use touchline_schemas::tables::{
-    Table, events, identities, instant_type, rejected_events, session_revisions, sessions, visitors,
+    Table, event_sets, events, identities, instant_type, message_deliveries, rejected_events, session_revisions,
+    sessions, visitors,
 };
 
 use crate::LakeError;
@@ -134,6 +136,11 @@ pub fn writer_properties(table: Table) -> WriterProperties {
     for column in distinct_columns(table) {
         properties = properties.set_column_dictionary_enabled(column.into(), false);
     }
+    // Of lists, the column is that of their values.
+    for list in [event_sets::EVENT_ID, event_sets::OCCURRED_AT] {
+        let path = ColumnPath::new(vec![list.to_owned(), "list".to_owned(), "element".to_owned()]);
+        properties = properties.set_column_dictionary_enabled(path, false);
+    }
     properties.build()
 }
 
@@ -157,7 +164,8 @@ fn distinct_columns(table: Table) -> Vec<String> {
         Table::IdentityEdges => &[],
         Table::Identities => &[identities::ID],
         Table::SessionRevisions => &[session_revisions::SESSION_ID, session_revisions::REPLACED_BY],
-        Table::Touchpoints | Table::Attribution | Table::TrafficRollups => &[],
+        Table::MessageDeliveries => &[message_deliveries::ATTEMPT_ID],
+        Table::Touchpoints | Table::Attribution | Table::TrafficRollups | Table::MessageRollups => &[],
     };
     let schema = table.file_schema();
     let instants = schema.fields().iter().filter(|field| field.data_type() == &instant_type());
@@ -218,7 +226,9 @@ pub(crate) fn merged_properties(table: Table) -> WriterProperties {
         | Table::SessionRevisions
         | Table::Touchpoints
         | Table::Attribution
-        | Table::TrafficRollups => {}
+        | Table::TrafficRollups
+        | Table::MessageDeliveries
+        | Table::MessageRollups => {}
     }
     properties.build()
 }
