@@ -54,8 +54,9 @@ select *,
     starts_with(event_type, '$') as is_reserved,
     event_type in ('purchase', 'signup') or source = 'conversion' as is_conversion,
     coalesce({CAMPAIGN}) is not null as has_campaign,
-    regexp_matches(host, '(^|\\.)example\\.com$') and regexp_matches(referrer_host, '(^|\\.)example\\.com$')
-        as is_internal
+    referrer_host is not null and not coalesce(
+        regexp_matches(host, '(^|\\.)example\\.com$') and regexp_matches(referrer_host, '(^|\\.)example\\.com$'), false
+    ) as is_external
 from l_events
 where visitor_id is not null or user_id is not null
 """
@@ -116,9 +117,8 @@ with cut as (
         last(path order by occurred_at, event_id) filter (is_view) as exit_page,
         {source("entry", "is_view")}, {source("exit", "is_view", "last")},
         {first(CAMPAIGN, "has_campaign")}, {source("utm", "has_campaign")},
-        {first("referrer, country, device_type, browser, os")},
-        first(case when coalesce(is_internal, false) then null else referrer_host end order by occurred_at, event_id)
-            as referrer_host
+        {first("referrer, referrer_host", "is_external")}, {source("referrer", "is_external")},
+        {first("country, device_type, browser, os")}
     from marked_events
     group by account_id, environment, device, is_bot, place
 )
@@ -426,6 +426,7 @@ def check_sessions(checks: Checks, lakes: Connection) -> None:
         "sessions over midnight": "l_sessions where started_at::date <> ended_at::date",
         "sessions without a visitor id": "l_sessions where visitor_id is null",
         "sessions bridged by late events": "l_session_revisions",
+        "sessions whose referrer is not of their first event": "l_sessions where referrer_event_id <> first_event_id",
         "events of nobody": "l_events where visitor_id is null and user_id is null",
         "pauses of exactly the timeout": "(select occurred_at - lag(occurred_at) over (partition by account_id,"
         " environment, device, is_bot order by occurred_at, event_id) as pause from marked_events)"
