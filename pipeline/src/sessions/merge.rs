@@ -252,7 +252,7 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    fn iter(&self) -> impl Iterator<Item = &[u32]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u32]> {
         let mut from = 0;
         self.ends.iter().map(move |&to| {
             let group = &self.rows[from as usize..to as usize];
@@ -266,7 +266,7 @@ impl Groups {
     }
 
     /// The row of each group whose `(at, id)` is the smallest or the greatest; null when `at` is null in all.
-    pub(crate) fn winners(&self, batch: &RecordBatch, at: &str, id: &str, latest: bool) -> Result<UInt32Array, ArrowError> {
+    fn winners(&self, batch: &RecordBatch, at: &str, id: &str, latest: bool) -> Result<UInt32Array, ArrowError> {
         let at = times(batch, at)?;
         let ids = texts(batch, id)?;
         let all_valid = at.null_count() == 0;
