@@ -72,7 +72,7 @@ pub fn update(stored: &RecordBatch, went: &RecordBatch, came: &RecordBatch) -> R
         }
     }
     let sessions = counts(&rows, column::SESSION_COUNT)?;
-    unknown.extend(without_revenue(went, &rows)?);
+    unknown.extend(without_revenue(went, came, &rows)?);
     // Whoever has no session left is known to have no row.
     for row in (0..rows.num_rows()).filter(|row| sessions.value(*row) <= 0) {
         unknown.remove(owners.value(row));
@@ -82,17 +82,28 @@ pub fn update(stored: &RecordBatch, went: &RecordBatch, came: &RecordBatch) -> R
     Ok(Updated { rows: filter_record_batch(&rows, &remaining)?, unknown })
 }
 
-/// People whose revenue is 0 after some was taken back: whether they have none or several that cancel out cannot be told.
-fn without_revenue(went: &RecordBatch, rows: &RecordBatch) -> Result<Vec<String>, ArrowError> {
-    let had = went.column_by_name(REVENUE).map(|revenue| revenue.null_count() < revenue.len());
-    if had != Some(true) {
+/// People whose revenue is 0 after some was taken back and none came: whether they have none or several that cancel out
+/// cannot be told.
+fn without_revenue(went: &RecordBatch, came: &RecordBatch, rows: &RecordBatch) -> Result<Vec<String>, ArrowError> {
+    let (had, have) = (with_revenue(went)?, with_revenue(came)?);
+    if had.is_subset(&have) {
         return Ok(Vec::new());
     }
-    let (owners, revenue) =
-        (people(rows)?, rows.column_by_name(REVENUE).and_then(|values| values.as_primitive_opt::<Decimal128Type>()));
-    let revenue = revenue.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no money `{REVENUE}`")))?;
+    let (owners, revenue) = (people(rows)?, revenue(rows)?);
     let none = (0..rows.num_rows()).filter(|row| revenue.is_valid(*row) && revenue.value(*row) == 0);
-    Ok(none.map(|row| owners.value(row).to_owned()).collect())
+    let owners = none.map(|row| owners.value(row));
+    Ok(owners.filter(|owner| had.contains(owner) && !have.contains(owner)).map(str::to_owned).collect())
+}
+
+/// The people of rows that have an amount, be it 0.
+fn with_revenue(visitors: &RecordBatch) -> Result<HashSet<&str>, ArrowError> {
+    let (owners, revenue) = (people(visitors)?, revenue(visitors)?);
+    Ok((0..visitors.num_rows()).filter(|row| revenue.is_valid(*row)).map(|row| owners.value(row)).collect())
+}
+
+fn revenue(visitors: &RecordBatch) -> Result<&Decimal128Array, ArrowError> {
+    let revenue = visitors.column_by_name(REVENUE).and_then(|values| values.as_primitive_opt::<Decimal128Type>());
+    revenue.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no money `{REVENUE}`")))
 }
 
 /// The column that is null where there never was an amount.
