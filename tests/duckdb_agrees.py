@@ -54,8 +54,9 @@ select *,
     starts_with(event_type, '$') as is_reserved,
     event_type in ('purchase', 'signup') or source = 'conversion' as is_conversion,
     coalesce({CAMPAIGN}) is not null as has_campaign,
-    regexp_matches(host, '(^|\\.)example\\.com$') and regexp_matches(referrer_host, '(^|\\.)example\\.com$')
-        as is_internal
+    referrer_host is not null and not coalesce(
+        regexp_matches(host, '(^|\\.)example\\.com$') and regexp_matches(referrer_host, '(^|\\.)example\\.com$'), false
+    ) as is_external
 from l_events
 where visitor_id is not null or user_id is not null
 """
@@ -116,9 +117,8 @@ with cut as (
         last(path order by occurred_at, event_id) filter (is_view) as exit_page,
         {source("entry", "is_view")}, {source("exit", "is_view", "last")},
         {first(CAMPAIGN, "has_campaign")}, {source("utm", "has_campaign")},
-        {first("referrer, country, device_type, browser, os")},
-        first(case when coalesce(is_internal, false) then null else referrer_host end order by occurred_at, event_id)
-            as referrer_host
+        {first("referrer, referrer_host", "is_external")}, {source("referrer", "is_external")},
+        {first("country, device_type, browser, os")}
     from marked_events
     group by account_id, environment, device, is_bot, place
 )
@@ -145,27 +145,30 @@ where not s.is_bot
 """
 
 TOUCH_COLUMNS = (
-    ("started_at", "at"),
+    ("started_at", "at"), ("anchor_received_at", "anchor_received_at"),
     *((name, name) for name in ("session_id", "channel", "utm_source", "utm_medium", "utm_campaign", "utm_content")),
     *((name, name) for name in ("utm_term", "referrer", "landing_page")),
 )
 
 
-def touch(prefix: str, end: str, order: str, where: str = "true") -> str:
-    return ", ".join(
-        f"{end}({column} order by {order}, session_id) filter ({where}) as {prefix}_{name}"
-        for column, name in TOUCH_COLUMNS
-    )
+def best(column: str, order: str, where: str = "true") -> str:
+    """The column of a person's session that is first in an order, of equal ones of that with the older anchor."""
+    return f"first({column} order by {order}, anchor_received_at, session_id) filter ({where})"
+
+
+def touch(prefix: str, order: str, where: str = "true") -> str:
+    return ", ".join(f"{best(column, order, where)} as {prefix}_{name}" for column, name in TOUCH_COLUMNS)
 
 
 VISITORS = f"""
 create table visitors as
 select account_id, environment, person_id,
     min(started_at)::date as first_seen_date,
-    first(visitor_id order by started_at, session_id) as visitor_id,
-    first(user_id order by user_at, session_id) filter (user_id is not null) as user_id,
-    first(user_at order by user_at, session_id) filter (user_id is not null) as user_at,
-    first(session_id order by user_at, session_id) filter (user_id is not null) as user_session_id,
+    {best("visitor_id", "started_at")} as visitor_id,
+    {best("user_id", "user_at", "user_id is not null")} as user_id,
+    {best("user_at", "user_at", "user_id is not null")} as user_at,
+    {best("session_id", "user_at", "user_id is not null")} as user_session_id,
+    {best("anchor_received_at", "user_at", "user_id is not null")} as user_anchor_received_at,
     min(started_at) as first_seen_at,
     max(ended_at) as last_seen_at,
     count(*) as session_count,
@@ -173,10 +176,10 @@ select account_id, environment, person_id,
     sum(page_view_count) as page_view_count,
     sum(conversion_count) as conversion_count,
     sum(revenue) as revenue,
-    {touch("first_touch", "first", "started_at")},
-    {touch("first_utm_touch", "first", "started_at", f"coalesce({CAMPAIGN}) is not null")},
-    {touch("last_touch", "last", "ended_at")},
-    {touch("last_non_direct_touch", "last", "ended_at", "channel <> 'direct'")},
+    {touch("first_touch", "started_at")},
+    {touch("first_utm_touch", "started_at", f"coalesce({CAMPAIGN}) is not null")},
+    {touch("last_touch", "ended_at desc")},
+    {touch("last_non_direct_touch", "ended_at desc", "channel <> 'direct'")},
     max(ended_at) filter (channel <> 'direct') as last_non_direct_touch_ended_at
 from peoples_sessions
 group by account_id, environment, person_id
@@ -428,6 +431,7 @@ def check_sessions(checks: Checks, lakes: Connection) -> None:
         "sessions over midnight": "l_sessions where started_at::date <> ended_at::date",
         "sessions without a visitor id": "l_sessions where visitor_id is null",
         "sessions bridged by late events": "l_session_revisions",
+        "sessions whose referrer is not of their first event": "l_sessions where referrer_event_id <> first_event_id",
         "events of nobody": "l_events where visitor_id is null and user_id is null",
         "pauses of exactly the timeout": "(select occurred_at - lag(occurred_at) over (partition by account_id,"
         " environment, device, is_bot order by occurred_at, event_id) as pause from marked_events)"

@@ -10,7 +10,7 @@
 //! end. No event is ever sorted against all others, and the plan is an ordinary two-phase aggregation that runs on one
 //! machine or many.
 //!
-//! Definition, version 1 (profile `touchline`): per `visitor_id`, else `user_id`, bots apart; a new session begins when
+//! Definition, version 2 (profile `touchline`): per `visitor_id`, else `user_id`, bots apart; a new session begins when
 //! more than the timeout has passed since the previous event; event types that begin with `$` do not count, except
 //! `$session_start`; ties in time are ordered by event id.
 //!
@@ -43,7 +43,7 @@ pub use rules::SessionRules;
 use crate::channels::RuleSet;
 
 /// Names the default definition in answers.
-pub const DEFINITION: &str = "sessions/touchline/1";
+pub const DEFINITION: &str = "sessions/touchline/2";
 
 /// The account's choices.
 #[derive(Debug, Clone, PartialEq, Eq)]

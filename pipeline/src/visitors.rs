@@ -1,9 +1,10 @@
 //! Visitors: per person the first and last sessions in time, and totals.
 //!
-//! Definition, version 2: a row per person (see `identities`) who has a session and is no bot. `first_touch` is the
+//! Definition, version 3: a row per person (see `identities`) who has a session and is no bot. `first_touch` is the
 //! session that began first; `first_utm_touch` the first that carries any campaign parameter, so that a later null
 //! never hides an earlier value and a later value never replaces it; `last_touch` is the session that ended last,
-//! `last_non_direct_touch` the last whose channel is not `direct`. Ties in time are ordered by session id.
+//! `last_non_direct_touch` the last whose channel is not `direct`. Of sessions of the same time the one whose anchor is
+//! smaller holds, by `(received_at, event_id)`.
 //!
 //! Like sessions, visitors are a commutative merge: a session is the smallest visitor, and rows of one person merge by
 //! adding counts and choosing touches. So a stored row can take up new sessions, and the order in which events arrived
@@ -38,7 +39,7 @@ use crate::lean::{concat_lean, lean_batch, own_bytes};
 use crate::scan::scan_schema;
 
 /// Names this definition in answers.
-pub const DEFINITION: &str = "visitors/2";
+pub const DEFINITION: &str = "visitors/3";
 
 /// Rows that are gathered before they are merged.
 const ROWS_PER_MERGE: usize = 1 << 18;

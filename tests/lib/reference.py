@@ -48,6 +48,17 @@ def path_of(url: str | None) -> str | None:
     return (urllib.parse.urlsplit(url).path or "/") if url else None
 
 
+def is_external(event: Event) -> bool:
+    """Whether an event came from another site. That a site may have several hosts does not occur in our data."""
+    host = host_of(event.referrer)
+    return host is not None and host != host_of(event.url)
+
+
+def host_of(url: str | None) -> str | None:
+    host = urllib.parse.urlsplit(url or "").hostname
+    return host.removeprefix("www.") if host else None
+
+
 def cut(events: Iterable[Event]) -> list[list[Event]]:
     """Sessions as lists of events in order: per person, bots apart, a new one after more than 30 minutes."""
     counted = [event for event in events if not event.is_reserved or event.event_type == SESSION_START]
@@ -88,7 +99,7 @@ def summary(session: list[Event]) -> dict[str, object]:
         "is_engaged": length > ENGAGED_AFTER or conversions > 0 or len(views) >= 2,
         "entry_page": path_of(views[0].url) if views else None,
         "exit_page": path_of(views[-1].url) if views else None,
-        "referrer": session[0].referrer or None,
+        "referrer": next((event.referrer for event in session if is_external(event)), None),
         **{name: utm.get(name) for name in UTM_COLUMNS},
     }
 

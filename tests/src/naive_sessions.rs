@@ -72,7 +72,8 @@ fn ends(
         return true;
     }
     let campaign = session.iter().find(|event| UTM_FIELDS.iter().any(|field| event.text(*field).is_some()));
-    let is_direct = campaign.is_none() && site(first, own_domains).is_none();
+    let came_from = session.iter().find_map(|event| site(event, own_domains));
+    let is_direct = campaign.is_none() && came_from.is_none();
     let other_campaign = rules.splits.campaign.as_ref().is_some_and(|split| {
         let given = |event: &MemoryEvent, part: &[TextField]| {
             part.iter().find_map(|field| event.text(*field)).map(str::to_lowercase)
@@ -83,18 +84,23 @@ fn ends(
         (split.from_direct || !is_direct) && split.parts.iter().any(differs)
     });
     let other_site = rules.splits.referrer.as_ref().is_some_and(|split| {
-        let came_from = site(next, own_domains);
-        (split.from_direct || !is_direct) && came_from.is_some() && came_from != site(first, own_domains)
+        let comes_from = site(next, own_domains);
+        (split.from_direct || !is_direct) && comes_from.is_some() && comes_from != came_from
     });
     other_campaign || other_site
 }
 
-/// The site that an event came from, without `www.`, unless it is the page's own or the account's.
+/// The site that an event came from, without `www.`.
 fn site<'a>(event: &'a MemoryEvent, own_domains: &[String]) -> Option<&'a str> {
-    let site = event.text(TextField::ReferrerHost)?;
-    let is_own = own_domains.iter().any(|domain| site == domain || site.ends_with(&format!(".{domain}")));
-    let is_page = event.text(TextField::Host).is_some_and(|host| registrable(host) == registrable(site));
-    (!is_own && !is_page).then(|| site.strip_prefix("www.").unwrap_or(site))
+    external_referrer(event, own_domains).map(|site| site.strip_prefix("www.").unwrap_or(site))
+}
+
+/// The host of an event's referrer, unless it is the page's own or the account's.
+pub fn external_referrer<'a>(event: &'a MemoryEvent, own_domains: &[String]) -> Option<&'a str> {
+    let host = event.text(TextField::ReferrerHost)?;
+    let is_own = own_domains.iter().any(|domain| host == domain || host.ends_with(&format!(".{domain}")));
+    let is_page = event.text(TextField::Host).is_some_and(|page| registrable(page) == registrable(host));
+    (!is_own && !is_page).then_some(host)
 }
 
 /// The registrable domain: of hosts under `com` the last two labels. The other hosts of tests are under `example`, which

@@ -19,6 +19,8 @@ use uuid::Uuid;
 const TYPES: [&str; 8] =
     ["page_view", "page_view", "add_to_cart", "purchase", "$session_start", "$message_viewed", "$alias", "$unmerge"];
 const SOURCES: [Option<&str>; 4] = [None, None, Some("google"), Some("newsletter")];
+/// The second of them is the page's own host.
+const REFERRERS: [Option<&str>; 4] = [None, None, Some("shop.example"), Some("www.google.com")];
 const TIMEOUT_US: i64 = 30 * 60 * 1_000_000;
 
 /// An event with its own time of arrival, which is what the session's id depends on; when it is *committed* is not.
@@ -31,6 +33,7 @@ struct Sent {
     received_at_us: i64,
     event_type: usize,
     source: usize,
+    referrer: usize,
     is_bot: bool,
 }
 
@@ -40,11 +43,11 @@ fn begin_us() -> i64 {
 
 fn sent_events() -> impl Strategy<Value = Vec<Sent>> {
     // Steps of ten minutes over two and a half days: pauses of exactly 30 minutes, equal times and midnights are common.
-    let event =
-        (0..4_u8, proptest::option::of(0..3_u8), 0..360_i64, 0..1_000_i64, 0..TYPES.len(), 0..SOURCES.len(), 0..20_u8);
+    let whose = (0..4_u8, proptest::option::of(0..3_u8), 0..20_u8);
+    let event = (whose, 0..360_i64, 0..1_000_i64, 0..TYPES.len(), 0..SOURCES.len(), 0..REFERRERS.len());
     proptest::collection::vec(event, 1..70).prop_map(|events| {
         let events = events.into_iter().enumerate();
-        let sent = events.map(|(id, (visitor, user, step, delay, event_type, source, bot))| Sent {
+        let sent = events.map(|(id, ((visitor, user, bot), step, delay, event_type, source, referrer))| Sent {
             id: id as u32,
             visitor,
             user,
@@ -52,6 +55,7 @@ fn sent_events() -> impl Strategy<Value = Vec<Sent>> {
             received_at_us: begin_us() + step * 600_000_000 + delay * 60_000_000,
             event_type,
             source,
+            referrer,
             is_bot: bot == 0,
         });
         sent.collect()
@@ -89,6 +93,11 @@ fn payload(sent: &Sent) -> Vec<u8> {
     event.set(TextField::Path, format!("/page-{}", sent.id % 7));
     if let Some(source) = SOURCES[sent.source] {
         event.set(TextField::UtmSource, source);
+    }
+    event.set(TextField::Host, "shop.example");
+    if let Some(host) = REFERRERS[sent.referrer] {
+        event.set(TextField::Referrer, format!("https://{host}/{}", sent.id));
+        event.set(TextField::ReferrerHost, host);
     }
     // Without a member `previous_id` an unmerge parts the visitor from the user.
     if TYPES[sent.event_type] == "$alias" || (TYPES[sent.event_type] == "$unmerge" && sent.id.is_multiple_of(2)) {
@@ -149,11 +158,13 @@ fn by_definition(events: &[Sent]) -> Vec<String> {
         for session in events.chunk_by(|a, b| b.occurred_at_us - a.occurred_at_us <= TIMEOUT_US) {
             let anchor = session.iter().min_by_key(|sent| (sent.received_at_us, sent.id)).unwrap();
             let source = session.iter().find_map(|sent| SOURCES[sent.source]).unwrap_or("∅");
+            let referrer = session.iter().find(|sent| REFERRERS[sent.referrer] == Some("www.google.com"));
+            let referrer = referrer.map_or("∅".to_owned(), |sent| format!("https://www.google.com/{}", sent.id));
             let views = session.iter().filter(|sent| TYPES[sent.event_type] == "page_view");
             let entry = views.clone().next().map_or("∅".to_owned(), |sent| format!("/page-{}", sent.id % 7));
             let exit = views.clone().next_back().map_or("∅".to_owned(), |sent| format!("/page-{}", sent.id % 7));
             sessions.push(format!(
-                "session_id=event-{:04} duration_s={} event_count={} page_view_count={} utm_source={source} entry_page={entry} exit_page={exit}",
+                "session_id=event-{:04} duration_s={} event_count={} page_view_count={} utm_source={source} referrer={referrer} entry_page={entry} exit_page={exit}",
                 anchor.id,
                 (session[session.len() - 1].occurred_at_us - session[0].occurred_at_us) / 1_000_000,
                 session.len(),
@@ -172,8 +183,10 @@ proptest! {
     fn arrival_changes_no_derived_table((events, batches) in deliveries()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let [at_once, full] = runtime.block_on(tables_after(std::slice::from_ref(&events))).unwrap();
-        let columns =
-            ["session_id", "duration_s", "event_count", "page_view_count", "utm_source", "entry_page", "exit_page"];
+        let columns = [
+            "session_id", "duration_s", "event_count", "page_view_count", "utm_source", "referrer", "entry_page",
+            "exit_page",
+        ];
         prop_assert_eq!(only(&at_once[0], &columns), by_definition(&events));
         prop_assert_eq!(&at_once, &full);
         let [arrived, again] = runtime.block_on(tables_after(&batches)).unwrap();

@@ -60,6 +60,44 @@ async fn late_events_inside_a_session_of_weeks_replace_each_day_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_late_first_event_without_a_referrer_hides_no_later_one() {
+    let clock = Arc::new(MockClock::at("2026-03-01T00:00:00Z".parse().unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let mut installation = Installation::open(folder.path(), clock, 2).await.unwrap();
+    let event = |id: &str, minute: i64, site: Option<&str>| {
+        let referrer = site.map(|site| format!("https://{site}/{id}"));
+        let texts = [
+            (TextField::EventId, Some(id)),
+            (TextField::EventType, Some("page_view")),
+            (TextField::VisitorId, Some("v")),
+            (TextField::Host, Some("www.example.com")),
+            (TextField::Referrer, referrer.as_deref()),
+            (TextField::ReferrerHost, site),
+        ];
+        let texts: Vec<_> = texts.into_iter().filter_map(|(field, text)| Some((field, text?))).collect();
+        request(tenant(), DAY_US + minute * MINUTE_US, &texts)
+    };
+    let mut check = async |number: i64, late: Vec<u8>, expected: &[&str]| {
+        store(&mut installation, number, &[late]).await;
+        installation.run_jobs(false).await.unwrap();
+        for table in [Table::Sessions, Table::Visitors] {
+            let incremental = rows(&installation.engine, table, tenant()).await.unwrap();
+            assert_eq!(incremental.len(), 1);
+            expected.iter().for_each(|cell| assert!(incremental[0].contains(cell), "{cell}: {}", incremental[0]));
+        }
+        let incremental = rows(&installation.engine, Table::Sessions, tenant()).await.unwrap();
+        installation.run_jobs(true).await.unwrap();
+        assert_eq!(incremental, rows(&installation.engine, Table::Sessions, tenant()).await.unwrap());
+    };
+    let google = ["channel=organic_search ", "referrer=https://www.google.com/b "];
+    check(1, event("b", 20, Some("www.google.com")), &google).await;
+    check(2, event("a", 10, None), &google).await;
+    check(3, event("own", 5, Some("blog.example.com")), &google).await;
+    check(4, event("c", 30, Some("news.example")), &google).await;
+    check(5, event("z", 0, Some("news.example")), &["channel=referral ", "referrer=https://news.example/z "]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_did_makes_no_session_and_own_referrers_no_channel() {
     let clock = Arc::new(MockClock::at("2026-03-01T00:00:00Z".parse().unwrap()));
     let folder = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ use touchline_schemas::control::AccountSettings;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::sessions as column;
 use touchline_tests::event_table::{MemoryEvent, event_table};
-use touchline_tests::naive_sessions::naive_sessions;
+use touchline_tests::naive_sessions::{external_referrer, naive_sessions};
 
 const FILES: [(&str, &str); 7] = [
     ("pauses", include_str!("../data/sessions/pauses.toml")),
@@ -122,6 +122,7 @@ impl CaseEvent {
             (TextField::SessionId, self.session.clone()),
             (TextField::Path, Some(self.path.clone().unwrap_or_else(|| "/".to_owned()))),
             (TextField::Host, self.host.clone()),
+            (TextField::Referrer, self.referrer.as_ref().map(|host| format!("https://{host}/"))),
             (TextField::ReferrerHost, self.referrer.clone()),
             (TextField::UtmSource, self.utm_source.clone()),
             (TextField::UtmMedium, self.utm_medium.clone()),
@@ -279,6 +280,7 @@ fn random_events() -> impl Strategy<Value = Vec<MemoryEvent>> {
                 (TextField::Host, Some("shop.example.com".to_owned())),
                 (TextField::UtmCampaign, CAMPAIGNS[campaign].map(str::to_owned)),
                 (TextField::UtmTerm, TERMS[term].map(str::to_owned)),
+                (TextField::Referrer, Some(format!("https://{}/{place}", SITES[site].unwrap_or_default()))),
                 (TextField::ReferrerHost, SITES[site].map(str::to_owned)),
             ];
             MemoryEvent {
@@ -321,8 +323,8 @@ fn random_rules() -> impl Strategy<Value = SessionRules> {
         })
 }
 
-/// What a session must say, from its events: their places, anchor, first and last, campaign, counts.
-fn row_by_definition(events: &[MemoryEvent], session: &[usize]) -> (Vec<usize>, Vec<String>) {
+/// What a session must say, from its events: their places, anchor, first and last, campaign, referrer, counts.
+fn row_by_definition(events: &[MemoryEvent], session: &[usize], own_domains: &[String]) -> (Vec<usize>, Vec<String>) {
     let of = |place: usize| &events[place];
     let id = |place: usize| of(place).text(TextField::EventId).unwrap_or_default().to_owned();
     let anchor = session.iter().min_by_key(|place| (of(**place).received_at_us, id(**place))).unwrap();
@@ -330,18 +332,26 @@ fn row_by_definition(events: &[MemoryEvent], session: &[usize]) -> (Vec<usize>, 
         [TextField::UtmCampaign, TextField::UtmTerm].iter().any(|field| of(**place).text(*field).is_some())
     });
     let campaign = campaign.and_then(|place| of(*place).text(TextField::UtmCampaign)).unwrap_or_default().to_owned();
+    let referring = session.iter().find(|place| external_referrer(of(**place), own_domains).is_some());
+    let of_referring = |field| referring.and_then(|place| of(*place).text(field)).unwrap_or_default().to_owned();
+    let referrer = [TextField::EventId, TextField::Referrer, TextField::ReferrerHost].map(of_referring);
     let views = session.iter().filter(|place| of(**place).text(TextField::EventType) == Some("page_view")).count();
     let mut places = session.to_vec();
     places.sort_unstable();
     let last = session[session.len() - 1];
-    (places, vec![id(*anchor), id(session[0]), id(last), campaign, session.len().to_string(), views.to_string()])
+    let [counted, viewed] = [session.len(), views].map(|count| count.to_string());
+    let cells = [id(*anchor), id(session[0]), id(last), campaign].into_iter().chain(referrer).chain([counted, viewed]);
+    (places, cells.collect())
 }
 
-const COMPARED: [&str; 6] = [
+const COMPARED: [&str; 9] = [
     column::SESSION_ID,
     column::FIRST_EVENT_ID,
     column::LAST_EVENT_ID,
     "utm_campaign",
+    column::REFERRER_EVENT_ID,
+    "referrer",
+    "referrer_host",
     column::EVENT_COUNT,
     column::PAGE_VIEW_COUNT,
 ];
@@ -356,7 +366,7 @@ proptest! {
     ) {
         let own_domains = if owns { vec!["search.example".to_owned()] } else { Vec::new() };
         let sessions = naive_sessions(&events, &rules, &own_domains);
-        let mut expected: Vec<_> = sessions.iter().map(|session| row_by_definition(&events, session)).collect();
+        let mut expected: Vec<_> = sessions.iter().map(|session| row_by_definition(&events, session, &own_domains)).collect();
         expected.sort();
         let found = runtime().block_on(cut(&events, &rules, &own_domains, partitions, seed));
         let found: Vec<_> = found

@@ -34,10 +34,11 @@ const TYPES: [&str; 9] = [
     "$message_viewed",
     "$identify",
 ];
-const TEXTS: [(TextField, &[&str]); 8] = [
+const TEXTS: [(TextField, &[&str]); 9] = [
     (TextField::UtmSource, &["google", "newsletter", "facebook"]),
     (TextField::UtmMedium, &["cpc", "email"]),
     (TextField::Gclid, &["click-1"]),
+    (TextField::Referrer, &["https://www.google.com/", "https://shop.example/a"]),
     (TextField::ReferrerHost, &["www.google.com", "shop.example", "blog.example"]),
     (TextField::Path, &["/", "/cart", "/lamps"]),
     (TextField::SessionId, &["client-1", "client-2"]),

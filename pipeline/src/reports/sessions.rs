@@ -27,7 +27,7 @@ pub struct Params {
 }
 
 /// The columns of the report, which are also those that can be filtered by.
-pub const COLUMNS: [&str; 42] = [
+pub const COLUMNS: [&str; 43] = [
     column::SESSION_ID,
     TextField::VisitorId.column(),
     TextField::UserId.column(),
@@ -59,15 +59,16 @@ pub const COLUMNS: [&str; 42] = [
     column::UTM_FIELDS[10].column(),
     column::UTM_FIELDS[11].column(),
     column::UTM_FIELDS[12].column(),
+    column::REFERRER_FIELDS[0].column(),
+    column::REFERRER_FIELDS[1].column(),
     column::FIRST_EVENT_FIELDS[0].column(),
     column::FIRST_EVENT_FIELDS[1].column(),
     column::FIRST_EVENT_FIELDS[2].column(),
     column::FIRST_EVENT_FIELDS[3].column(),
-    column::FIRST_EVENT_FIELDS[4].column(),
-    column::FIRST_EVENT_FIELDS[5].column(),
     column::FIRST_EVENT_ID,
     column::LAST_EVENT_ID,
     column::UTM_EVENT_ID,
+    column::REFERRER_EVENT_ID,
     column::ENTRY_EVENT_ID,
     column::EXIT_EVENT_ID,
 ];

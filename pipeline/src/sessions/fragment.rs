@@ -3,8 +3,10 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray, UInt64Array};
-use arrow::compute::{filter_record_batch, nullif};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray, UInt64Array, new_null_array,
+};
+use arrow::compute::{filter_record_batch, is_null, nullif};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use touchline_schemas::event::{PAGE_VIEW, RESERVED_PREFIX, SESSION_START, SOURCE_CONVERSION, TextField};
@@ -86,7 +88,10 @@ fn event_columns(fragments: &SchemaRef) -> Vec<usize> {
             _ if name == TextField::VisitorId.column() || name == TextField::UserId.column() => true,
             _ if name == TextField::SessionId.column() => has(column::CLIENT_SESSION_ID) || has(CLIENT_KEY),
             _ if name == TextField::Path.column() => has(column::ENTRY_PAGE) || has(column::EXIT_PAGE),
-            _ if name == TextField::Host.column() => has(TextField::ReferrerHost.column()),
+            // Whether an event came from elsewhere is a question to both hosts.
+            _ if name == TextField::Host.column() || name == TextField::ReferrerHost.column() => {
+                has(column::REFERRER_AT)
+            }
             _ if name == TextField::Source.column() => has(column::CONVERSION_COUNT),
             // Whether an event carries a campaign is a question to all of its parameters.
             _ if column::UTM_FIELDS.iter().any(|field| field.column() == name) => has(column::UTM_AT),
@@ -124,6 +129,11 @@ pub(super) fn fragments(
     let occurred_at = column_of(batch, events::OCCURRED_AT)?;
     let views: BooleanArray = event_types.iter().map(|event_type| Some(event_type == Some(PAGE_VIEW))).collect();
     let no_view = arrow::compute::not(&views)?;
+    let sites = if super::merge::has(shape, column::REFERRER_AT) {
+        external_referrers(batch, &params.own_domains)?
+    } else {
+        new_null_array(&DataType::Utf8View, batch.num_rows())
+    };
 
     let columns = shape.fields().iter().map(|field| {
         let name = field.name().as_str();
@@ -135,10 +145,16 @@ pub(super) fn fragments(
             column::ENTRY_EVENT_ID | column::EXIT_EVENT_ID => Arc::clone(event_ids),
             column::ENTRY_PAGE | column::EXIT_PAGE => Arc::clone(column_of(batch, TextField::Path.column())?),
             column::UTM_AT => nullif(occurred_at, &without_campaign(batch)?)?,
-            column::UTM_EVENT_ID | column::USER_EVENT_ID | column::CLIENT_SESSION_EVENT_ID => Arc::clone(event_ids),
-            _ if name == TextField::ReferrerHost.column() => external_referrers(batch, &params.own_domains)?,
-            column::USER_AT => nullif(occurred_at, &is_null(batch, TextField::UserId)?)?,
-            column::CLIENT_SESSION_AT => nullif(occurred_at, &is_null(batch, TextField::SessionId)?)?,
+            column::REFERRER_AT => nullif(occurred_at, &is_null(&sites)?)?,
+            _ if name == TextField::ReferrerHost.column() => Arc::clone(&sites),
+            column::UTM_EVENT_ID
+            | column::REFERRER_EVENT_ID
+            | column::USER_EVENT_ID
+            | column::CLIENT_SESSION_EVENT_ID => Arc::clone(event_ids),
+            column::USER_AT => nullif(occurred_at, &is_null(column_of(batch, TextField::UserId.column())?)?)?,
+            column::CLIENT_SESSION_AT => {
+                nullif(occurred_at, &is_null(column_of(batch, TextField::SessionId.column())?)?)?
+            }
             column::CLIENT_SESSION_ID => Arc::clone(column_of(batch, TextField::SessionId.column())?),
             column::EVENT_COUNT => Arc::new(Int64Array::from_value(1, batch.num_rows())) as ArrayRef,
             column::PAGE_VIEW_COUNT => ones(views.iter().map(|view| view == Some(true))),
@@ -187,10 +203,6 @@ fn text(batch: &RecordBatch, field: TextField) -> Result<&StringViewArray, Arrow
     column_of(batch, field.column())?
         .as_string_view_opt()
         .ok_or_else(|| ArrowError::SchemaError(format!("`{}` is no text", field.column())))
-}
-
-fn is_null(batch: &RecordBatch, field: TextField) -> Result<BooleanArray, ArrowError> {
-    arrow::compute::is_null(column_of(batch, field.column())?)
 }
 
 /// Referring hosts without the account's own: moving about on a site is no way to come to it.

@@ -27,7 +27,7 @@ pub(super) struct Pick {
 }
 
 /// All picks. A fragment whose `at` is null has nothing to give.
-pub(super) const PICKS: [Pick; 8] = [
+pub(super) const PICKS: [Pick; 9] = [
     Pick { at: column::ANCHOR_RECEIVED_AT, event_id: column::SESSION_ID, latest: false, values: &[], own: &[] },
     Pick {
         at: column::STARTED_AT,
@@ -38,6 +38,13 @@ pub(super) const PICKS: [Pick; 8] = [
     },
     Pick { at: column::ENDED_AT, event_id: column::LAST_EVENT_ID, latest: true, values: &[], own: &[] },
     Pick { at: column::UTM_AT, event_id: column::UTM_EVENT_ID, latest: false, values: &column::UTM_FIELDS, own: &[] },
+    Pick {
+        at: column::REFERRER_AT,
+        event_id: column::REFERRER_EVENT_ID,
+        latest: false,
+        values: &column::REFERRER_FIELDS,
+        own: &[],
+    },
     Pick {
         at: column::ENTRY_AT,
         event_id: column::ENTRY_EVENT_ID,
@@ -245,7 +252,7 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    fn iter(&self) -> impl Iterator<Item = &[u32]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u32]> {
         let mut from = 0;
         self.ends.iter().map(move |&to| {
             let group = &self.rows[from as usize..to as usize];
@@ -259,13 +266,7 @@ impl Groups {
     }
 
     /// The row of each group whose `(at, id)` is the smallest or the greatest; null when `at` is null in all.
-    pub(crate) fn winners(
-        &self,
-        batch: &RecordBatch,
-        at: &str,
-        id: &str,
-        latest: bool,
-    ) -> Result<UInt32Array, ArrowError> {
+    fn winners(&self, batch: &RecordBatch, at: &str, id: &str, latest: bool) -> Result<UInt32Array, ArrowError> {
         let at = times(batch, at)?;
         let ids = texts(batch, id)?;
         let all_valid = at.null_count() == 0;

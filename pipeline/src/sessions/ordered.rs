@@ -2,7 +2,7 @@
 //!
 //! A visitor's fragments are sorted by time, then id, of their first events, and walked through once. One event is the
 //! usual fragment here; a longer one, such as a stored session, is right as long as no other event falls inside it,
-//! because it shows all that later decisions ask for: its start and end, its first campaign, and its first referrer.
+//! because it shows all that later decisions ask for: its start and end, its first campaign, and its first site.
 
 use arrow::array::{Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use arrow::error::ArrowError;
@@ -101,6 +101,8 @@ fn walk(batch: &RecordBatch, rules: &SessionRules, mut visit: impl FnMut(u32, St
             session.end_us = session.end_us.max(end_us);
             let has_campaign = sources.as_ref().is_some_and(|sources| sources.campaign_at.is_valid(row as usize));
             session.campaign_row = session.campaign_row.or(has_campaign.then_some(row));
+            let has_site = sources.as_ref().is_some_and(|sources| sources.site(row).is_some());
+            session.site_row = session.site_row.or(has_site.then_some(row));
             open = Some(session);
             visit(row, step);
         }
@@ -111,17 +113,18 @@ fn walk(batch: &RecordBatch, rules: &SessionRules, mut visit: impl FnMut(u32, St
 /// The session that the next row may continue.
 #[derive(Debug, Clone, Copy)]
 struct Open {
-    first_row: u32,
     latest_row: u32,
     start_us: i64,
     end_us: i64,
     /// The first that carried any campaign parameter.
     campaign_row: Option<u32>,
+    /// The first that came from a site.
+    site_row: Option<u32>,
 }
 
 impl Open {
     fn at(row: u32, start_us: i64, end_us: i64) -> Self {
-        Self { first_row: row, latest_row: row, start_us, end_us, campaign_row: None }
+        Self { latest_row: row, start_us, end_us, campaign_row: None, site_row: None }
     }
 }
 
@@ -154,7 +157,7 @@ impl<'a> Sources<'a> {
     }
 
     fn cut(&self, open: &Open, row: u32) -> Option<Cut> {
-        let is_direct = self.is_direct(open);
+        let is_direct = Self::is_direct(open);
         let splits = |from_direct: bool| from_direct || !is_direct;
         if self.campaign.is_some_and(|split| splits(split.from_direct)) && self.has_other_campaign(open, row) {
             return Some(Cut::Campaign);
@@ -173,15 +176,15 @@ impl<'a> Sources<'a> {
         })
     }
 
-    /// Whether the row came from a site that the session did not begin with.
+    /// Whether the row came from a site that is not the session's.
     fn is_from_other_site(&self, open: &Open, row: u32) -> bool {
-        let known = self.site(open.first_row);
+        let known = open.site_row.and_then(|row| self.site(row));
         self.site(row).is_some_and(|given| known.is_none_or(|known| bare(given) != bare(known)))
     }
 
-    /// Whether a session came by no campaign so far, and its first event from no site.
-    fn is_direct(&self, open: &Open) -> bool {
-        open.campaign_row.is_none() && self.site(open.first_row).is_none()
+    /// Whether a session came by no campaign and from no site so far.
+    fn is_direct(open: &Open) -> bool {
+        open.campaign_row.is_none() && open.site_row.is_none()
     }
 
     /// The site that a row came from.

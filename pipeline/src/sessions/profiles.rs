@@ -65,7 +65,7 @@ pub enum ProfileError {
 pub struct Profile {
     /// Its name.
     pub name: String,
-    /// Its version: raised when its rules change.
+    /// Its version: raised when its rules change, or what a session takes from its events.
     pub version: u32,
     pause: Pause,
     client_session: Option<ClientSession>,
@@ -261,7 +261,7 @@ mod tests {
         let rules = SessionRules::of(&settings, TIMEOUT).unwrap();
         assert_eq!(rules.timeout, Duration::minutes(45));
         assert_eq!(rules.splits.midnight, Some(Tz::Europe__Berlin));
-        assert_eq!(rules.definition(), "sessions/touchline/1+midnight");
+        assert_eq!(rules.definition(), "sessions/touchline/2+midnight");
         assert_eq!(SessionRules::of(&account("touchline", &[]), TIMEOUT).unwrap().timeout, TIMEOUT);
         assert_eq!(SessionRules::of(&account("ga4", &[]), TIMEOUT).unwrap().timeout, Duration::minutes(30));
     }

@@ -10,7 +10,7 @@ const DAY_US: i64 = 86_400_000_000;
 /// What ends a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRules {
-    /// Name and version of the profile, as in `touchline/1`.
+    /// Name and version of the profile, as in `touchline/2`.
     pub profile: String,
     /// The longest pause inside a session.
     pub timeout: Duration,
@@ -65,13 +65,13 @@ pub struct ReferrerSplit {
 }
 
 impl SessionRules {
-    /// The rules `touchline`, version 1: a pause longer than `timeout`, and nothing else.
+    /// The rules `touchline`, version 2: a pause longer than `timeout`, and nothing else.
     pub fn touchline(timeout: Duration) -> Self {
-        Self { profile: "touchline/1".to_owned(), timeout, identity: Identity::Device, splits: Splits::default() }
+        Self { profile: "touchline/2".to_owned(), timeout, identity: Identity::Device, splits: Splits::default() }
     }
 
     /// Names these rules in answers: `sessions/`, the profile, and the splits that are on, as in
-    /// `sessions/touchline/1+campaign+midnight`.
+    /// `sessions/touchline/2+campaign+midnight`.
     pub fn definition(&self) -> String {
         let names = self.splits.names();
         std::iter::once(format!("sessions/{}", self.profile))
@@ -174,10 +174,10 @@ mod tests {
         let midnight = Splits { midnight: Some(Tz::UTC), ..Splits::default() };
         let mut rules = SessionRules { splits: midnight, ..SessionRules::default() };
         assert!(rules.is_mergeable());
-        assert_eq!(rules.definition(), "sessions/touchline/1+midnight");
+        assert_eq!(rules.definition(), "sessions/touchline/2+midnight");
         rules.splits.max_length = Some(Duration::hours(24));
         assert!(!rules.is_mergeable());
         assert!(rules.uncut().is_mergeable());
-        assert_eq!(rules.definition(), "sessions/touchline/1+midnight+max_24h");
+        assert_eq!(rules.definition(), "sessions/touchline/2+midnight+max_24h");
     }
 }

@@ -33,6 +33,7 @@ fn source(name: &str) -> &str {
         "at" | column::FIRST_SEEN_AT => session::STARTED_AT,
         "ended_at" | column::LAST_SEEN_AT => session::ENDED_AT,
         "landing_page" => session::ENTRY_PAGE,
+        column::TOUCH_ANCHOR | column::USER_ANCHOR_RECEIVED_AT => session::ANCHOR_RECEIVED_AT,
         column::USER_SESSION_ID => session::SESSION_ID,
         other => other,
     }

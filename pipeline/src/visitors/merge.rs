@@ -2,20 +2,23 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringViewArray};
+use arrow::array::{Array, AsArray, RecordBatch, StringViewArray, TimestampMicrosecondArray, UInt32Array};
+use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use touchline_schemas::tables::visitors as column;
 
 use crate::lean::take_lean;
 use crate::sessions::merge::Groups;
 
-/// Which of the merged rows gives some columns: the one whose `(at, id)` is the smallest or the greatest.
+/// Which of the merged rows gives some columns: the one whose `at` is the smallest or the greatest, of equal ones the one
+/// whose session has the smallest `(anchor, id)`.
 #[derive(Debug)]
 pub(super) struct Pick {
     pub(super) at: &'static str,
+    pub(super) anchor: &'static str,
     pub(super) id: &'static str,
     pub(super) latest: bool,
-    /// Columns that it gives besides `at` and `id`.
+    /// Columns that it gives besides `at`, `anchor` and `id`.
     pub(super) columns: &'static [&'static str],
     /// The touch whose columns it gives.
     pub(super) touch: Option<&'static str>,
@@ -25,6 +28,7 @@ pub(super) struct Pick {
 pub(super) const PICKS: [Pick; 5] = [
     Pick {
         at: column::FIRST_SEEN_AT,
+        anchor: "first_touch_anchor_received_at",
         id: "first_touch_session_id",
         latest: false,
         columns: &[column::VISITOR_ID],
@@ -32,6 +36,7 @@ pub(super) const PICKS: [Pick; 5] = [
     },
     Pick {
         at: "first_utm_touch_at",
+        anchor: "first_utm_touch_anchor_received_at",
         id: "first_utm_touch_session_id",
         latest: false,
         columns: &[],
@@ -39,6 +44,7 @@ pub(super) const PICKS: [Pick; 5] = [
     },
     Pick {
         at: column::LAST_SEEN_AT,
+        anchor: "last_touch_anchor_received_at",
         id: "last_touch_session_id",
         latest: true,
         columns: &[],
@@ -46,12 +52,20 @@ pub(super) const PICKS: [Pick; 5] = [
     },
     Pick {
         at: column::LAST_NON_DIRECT_ENDED_AT,
+        anchor: "last_non_direct_touch_anchor_received_at",
         id: "last_non_direct_touch_session_id",
         latest: true,
         columns: &[],
         touch: Some(column::TOUCHES[3]),
     },
-    Pick { at: column::USER_AT, id: column::USER_SESSION_ID, latest: false, columns: &[column::USER_ID], touch: None },
+    Pick {
+        at: column::USER_AT,
+        anchor: column::USER_ANCHOR_RECEIVED_AT,
+        id: column::USER_SESSION_ID,
+        latest: false,
+        columns: &[column::USER_ID],
+        touch: None,
+    },
 ];
 
 /// The columns that are summed.
@@ -62,14 +76,61 @@ impl Pick {
     /// Whether it gives a column.
     pub(super) fn gives(&self, name: &str) -> bool {
         let of_touch = |touch: &str| name.strip_prefix(touch).is_some_and(|rest| rest.starts_with('_'));
-        name == self.at || name == self.id || self.columns.contains(&name) || self.touch.is_some_and(of_touch)
+        [self.at, self.anchor, self.id].contains(&name)
+            || self.columns.contains(&name)
+            || self.touch.is_some_and(of_touch)
     }
+}
+
+/// How good what a row has to give is: the smaller is the better.
+pub(super) type Rank<'a> = (i64, i64, &'a str);
+
+/// What a pick decides by.
+pub(super) struct Ranks<'a> {
+    at: &'a TimestampMicrosecondArray,
+    anchors: &'a TimestampMicrosecondArray,
+    ids: &'a StringViewArray,
+    latest: bool,
+}
+
+impl<'a> Ranks<'a> {
+    /// The ranks of the rows of `visitors`.
+    pub(super) fn of(visitors: &'a RecordBatch, pick: &Pick) -> Result<Self, ArrowError> {
+        Ok(Self {
+            at: times(visitors, pick.at)?,
+            anchors: times(visitors, pick.anchor)?,
+            ids: texts(visitors, pick.id)?,
+            latest: pick.latest,
+        })
+    }
+
+    /// The rank of a row; none if it has nothing to give.
+    pub(super) fn get(&self, row: usize) -> Option<Rank<'a>> {
+        let at_us = self.at.is_valid(row).then(|| self.at.value(row))?;
+        let in_order = if self.latest { at_us.saturating_neg() } else { at_us };
+        Some((in_order, self.anchors.value(row), self.ids.value(row)))
+    }
+
+    /// Of each group the best row; null where none has anything to give.
+    fn winners(&self, groups: &Groups) -> UInt32Array {
+        let ranked = |row: &u32| Some((self.get(*row as usize)?, *row));
+        groups.iter().map(|group| group.iter().filter_map(ranked).min().map(|(_, row)| row)).collect()
+    }
+}
+
+fn times<'a>(visitors: &'a RecordBatch, name: &str) -> Result<&'a TimestampMicrosecondArray, ArrowError> {
+    let times = visitors.column_by_name(name).and_then(|values| values.as_primitive_opt::<TimestampMicrosecondType>());
+    times.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no time `{name}`")))
+}
+
+fn texts<'a>(visitors: &'a RecordBatch, name: &str) -> Result<&'a StringViewArray, ArrowError> {
+    let texts = visitors.column_by_name(name).and_then(|values| values.as_string_view_opt());
+    texts.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no text `{name}`")))
 }
 
 /// The person of each row.
 pub(super) fn people(visitors: &RecordBatch) -> Result<&StringViewArray, ArrowError> {
-    let people = visitors.column_by_name(column::PERSON_ID).and_then(|people| people.as_string_view_opt());
-    people.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no text `{}`", column::PERSON_ID)))
+    texts(visitors, column::PERSON_ID)
 }
 
 /// One row for each person, with the columns of `visitors`.
@@ -77,7 +138,7 @@ pub(super) fn merge(visitors: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let groups = by_person(people(visitors)?);
     let mut winners = HashMap::new();
     for pick in &PICKS {
-        winners.insert(pick.at, groups.winners(visitors, pick.at, pick.id, pick.latest)?);
+        winners.insert(pick.at, Ranks::of(visitors, pick)?.winners(&groups));
     }
     let first = groups.first_rows();
     let schema = visitors.schema();

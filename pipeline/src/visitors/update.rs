@@ -2,19 +2,27 @@
 //!
 //! Counts can be taken back; a touch cannot: if the session that a touch was taken from went, the next best is not in
 //! the stored row. It need not be, if one that came is at least as good, because everything else was worse than the one
-//! that went. A session that late events extend never begins later or ends earlier than before, so that this is the
-//! rule; for the rest, the caller computes the person from all sessions.
+//! that went. For the rest, the caller computes the person from all sessions.
+//!
+//! New events alone hardly ever leave such a rest. The session that holds the events of one that went begins no later
+//! and ends no earlier; it has a campaign and a user if that one had, and from no later event; and where several became
+//! one, the oldest anchor stayed, which decides between equal times. It is not as good only
+//!
+//! - if it is another person's, because its first user is another, or it begins before a device changed hands;
+//! - for the last touch that is not direct, if it has become direct, because what is now the first in it says nothing to
+//!   the channel rules: a campaign of `utm_content` alone or of another tool's `(direct)`, or, beside such a campaign, a
+//!   site of no kind.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, RecordBatch, new_null_array};
 use arrow::compute::{concat_batches, filter_record_batch, nullif};
-use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use arrow::error::ArrowError;
 use touchline_schemas::tables::visitors as column;
 
-use super::merge::{PICKS, Pick, SUMS, merge, people};
+use super::merge::{PICKS, Rank, Ranks, SUMS, merge, people};
 
 /// Visitors after an update.
 #[derive(Debug)]
@@ -28,18 +36,19 @@ pub struct Updated {
 /// Brings the rows `stored` up to date. `went` and `came` are single sessions as visitors; all have the columns of a
 /// scan of `visitors`.
 pub fn update(stored: &RecordBatch, went: &RecordBatch, came: &RecordBatch) -> Result<Updated, ArrowError> {
-    let gone: HashSet<&str> = texts(went, PICKS[0].id)?.iter().flatten().collect();
-    let mut lost: HashMap<(&str, usize), (i64, &str)> = HashMap::new();
+    let gone = Ranks::of(went, &PICKS[0])?;
+    let gone: HashSet<&str> = (0..went.num_rows()).filter_map(|row| gone.get(row)).map(|(.., id)| id).collect();
+    let mut lost: HashMap<(&str, usize), Rank<'_>> = HashMap::new();
     let mut kept = stored.columns().to_vec();
     for (number, pick) in PICKS.iter().enumerate() {
-        let (times, ids, owners) = (times(stored, pick.at)?, texts(stored, pick.id)?, people(stored)?);
+        let (ranks, owners) = (Ranks::of(stored, pick)?, people(stored)?);
         let is_lost: BooleanArray = (0..stored.num_rows())
             .map(|row| {
-                let is_lost = times.is_valid(row) && gone.contains(ids.value(row));
-                if is_lost {
-                    lost.insert((owners.value(row), number), (times.value(row), ids.value(row)));
+                let rank = ranks.get(row).filter(|(.., id)| gone.contains(id));
+                if let Some(rank) = rank {
+                    lost.insert((owners.value(row), number), rank);
                 }
-                Some(is_lost)
+                Some(rank.is_some())
             })
             .collect();
         for (field, values) in stored.schema().fields().iter().zip(&mut kept) {
@@ -54,17 +63,16 @@ pub fn update(stored: &RecordBatch, went: &RecordBatch, came: &RecordBatch) -> R
     let mut unknown: HashSet<String> = HashSet::new();
     let owners = people(&rows)?;
     for (number, pick) in PICKS.iter().enumerate() {
-        let (times, ids) = (times(&rows, pick.at)?, texts(&rows, pick.id)?);
+        let ranks = Ranks::of(&rows, pick)?;
         for row in 0..rows.num_rows() {
             let Some(old) = lost.get(&(owners.value(row), number)) else { continue };
-            let new = times.is_valid(row).then(|| (times.value(row), ids.value(row)));
-            if !new.is_some_and(|new| at_least_as_good(pick, new, *old)) {
+            if ranks.get(row).is_none_or(|new| new > *old) {
                 unknown.insert(owners.value(row).to_owned());
             }
         }
     }
     let sessions = counts(&rows, column::SESSION_COUNT)?;
-    unknown.extend(without_revenue(went, &rows)?);
+    unknown.extend(without_revenue(went, came, &rows)?);
     // Whoever has no session left is known to have no row.
     for row in (0..rows.num_rows()).filter(|row| sessions.value(*row) <= 0) {
         unknown.remove(owners.value(row));
@@ -74,21 +82,28 @@ pub fn update(stored: &RecordBatch, went: &RecordBatch, came: &RecordBatch) -> R
     Ok(Updated { rows: filter_record_batch(&rows, &remaining)?, unknown })
 }
 
-fn at_least_as_good(pick: &Pick, new: (i64, &str), old: (i64, &str)) -> bool {
-    if pick.latest { new >= old } else { new <= old }
-}
-
-/// People whose revenue is 0 after some was taken back: whether they have none or several that cancel out cannot be told.
-fn without_revenue(went: &RecordBatch, rows: &RecordBatch) -> Result<Vec<String>, ArrowError> {
-    let had = went.column_by_name(REVENUE).map(|revenue| revenue.null_count() < revenue.len());
-    if had != Some(true) {
+/// People whose revenue is 0 after some was taken back and none came: whether they have none or several that cancel out
+/// cannot be told.
+fn without_revenue(went: &RecordBatch, came: &RecordBatch, rows: &RecordBatch) -> Result<Vec<String>, ArrowError> {
+    let (had, have) = (with_revenue(went)?, with_revenue(came)?);
+    if had.is_subset(&have) {
         return Ok(Vec::new());
     }
-    let (owners, revenue) =
-        (people(rows)?, rows.column_by_name(REVENUE).and_then(|values| values.as_primitive_opt::<Decimal128Type>()));
-    let revenue = revenue.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no money `{REVENUE}`")))?;
+    let (owners, revenue) = (people(rows)?, revenue(rows)?);
     let none = (0..rows.num_rows()).filter(|row| revenue.is_valid(*row) && revenue.value(*row) == 0);
-    Ok(none.map(|row| owners.value(row).to_owned()).collect())
+    let owners = none.map(|row| owners.value(row));
+    Ok(owners.filter(|owner| had.contains(owner) && !have.contains(owner)).map(str::to_owned).collect())
+}
+
+/// The people of rows that have an amount, be it 0.
+fn with_revenue(visitors: &RecordBatch) -> Result<HashSet<&str>, ArrowError> {
+    let (owners, revenue) = (people(visitors)?, revenue(visitors)?);
+    Ok((0..visitors.num_rows()).filter(|row| revenue.is_valid(*row)).map(|row| owners.value(row)).collect())
+}
+
+fn revenue(visitors: &RecordBatch) -> Result<&Decimal128Array, ArrowError> {
+    let revenue = visitors.column_by_name(REVENUE).and_then(|values| values.as_primitive_opt::<Decimal128Type>());
+    revenue.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no money `{REVENUE}`")))
 }
 
 /// The column that is null where there never was an amount.
@@ -121,16 +136,6 @@ fn negated(values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         }
         other => Err(ArrowError::SchemaError(format!("{other} cannot be taken back"))),
     }
-}
-
-fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::StringViewArray, ArrowError> {
-    let texts = rows.column_by_name(name).and_then(|values| values.as_string_view_opt());
-    texts.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no text `{name}`")))
-}
-
-fn times<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::TimestampMicrosecondArray, ArrowError> {
-    let times = rows.column_by_name(name).and_then(|values| values.as_primitive_opt::<TimestampMicrosecondType>());
-    times.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no time `{name}`")))
 }
 
 fn counts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a Int64Array, ArrowError> {

@@ -1,6 +1,6 @@
 //! Sessions the textbook way: sort, compare each event with the one before, number the sessions, group.
 //!
-//! Definition `sessions/touchline/1`, without the channel.
+//! Definition `sessions/touchline/2`, without the channel.
 
 use polars::prelude::*;
 use touchline_schemas::event::{PAGE_VIEW, RESERVED_PREFIX, SESSION_START, SOURCE_CONVERSION, TextField};
@@ -42,7 +42,8 @@ pub fn event_columns() -> Vec<&'static str> {
         TextField::Host,
         TextField::Source,
     ];
-    let texts = texts.iter().chain(&column::UTM_FIELDS).chain(&column::FIRST_EVENT_FIELDS);
+    let texts =
+        texts.iter().chain(&column::UTM_FIELDS).chain(&column::REFERRER_FIELDS).chain(&column::FIRST_EVENT_FIELDS);
     columns.extend(texts.map(|field| field.column()));
     columns
 }
@@ -136,6 +137,10 @@ fn aggregates(rules: &SessionRules) -> Vec<Expr> {
         };
     let campaign: Vec<_> = column::UTM_FIELDS.iter().map(|field| (field.column(), field.column())).collect();
     first_with(carries_campaign(), column::UTM_AT, column::UTM_EVENT_ID, &campaign);
+    // Hosts that are internal have been taken away.
+    let is_external = col(TextField::ReferrerHost.column()).is_not_null();
+    let referrer = column::REFERRER_FIELDS.map(|field| (field.column(), field.column()));
+    first_with(is_external, column::REFERRER_AT, column::REFERRER_EVENT_ID, &referrer);
     let path = TextField::Path.column();
     first_with(is_view(), column::ENTRY_AT, column::ENTRY_EVENT_ID, &[(path, column::ENTRY_PAGE)]);
     first_with(col(user).is_not_null(), column::USER_AT, column::USER_EVENT_ID, &[(user, user)]);

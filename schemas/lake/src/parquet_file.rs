@@ -155,6 +155,7 @@ fn distinct_columns(table: Table) -> Vec<String> {
             sessions::FIRST_EVENT_ID,
             sessions::LAST_EVENT_ID,
             sessions::UTM_EVENT_ID,
+            sessions::REFERRER_EVENT_ID,
             sessions::ENTRY_EVENT_ID,
             sessions::EXIT_EVENT_ID,
             sessions::USER_EVENT_ID,

@@ -48,6 +48,10 @@ pub const CHANNEL: &str = "channel";
 pub const UTM_AT: &str = "utm_at";
 /// Id of that event (merge state).
 pub const UTM_EVENT_ID: &str = "utm_event_id";
+/// Time of the first event that came from elsewhere (merge state).
+pub const REFERRER_AT: &str = "referrer_at";
+/// Id of that event (merge state).
+pub const REFERRER_EVENT_ID: &str = "referrer_event_id";
 /// Id of the first event (merge state).
 pub const FIRST_EVENT_ID: &str = "first_event_id";
 /// Id of the last event (merge state).
@@ -87,15 +91,12 @@ pub const UTM_FIELDS: [TextField; 13] = [
     TextField::Dclid,
 ];
 
+/// Where a session came from: taken together from the first event whose referrer is external.
+pub const REFERRER_FIELDS: [TextField; 2] = [TextField::Referrer, TextField::ReferrerHost];
+
 /// What a session takes from its first event.
-pub const FIRST_EVENT_FIELDS: [TextField; 6] = [
-    TextField::Referrer,
-    TextField::ReferrerHost,
-    TextField::Country,
-    TextField::DeviceType,
-    TextField::Browser,
-    TextField::Os,
-];
+pub const FIRST_EVENT_FIELDS: [TextField; 4] =
+    [TextField::Country, TextField::DeviceType, TextField::Browser, TextField::Os];
 
 /// The columns of the data files.
 pub fn fields() -> Vec<Field> {
@@ -120,6 +121,7 @@ pub fn fields() -> Vec<Field> {
         text(EXIT_PAGE),
     ];
     fields.extend(UTM_FIELDS.iter().map(|field| text(field.column())));
+    fields.extend(REFERRER_FIELDS.iter().map(|field| text(field.column())));
     fields.extend(FIRST_EVENT_FIELDS.iter().map(|field| text(field.column())));
     fields.extend([
         instant(ANCHOR_RECEIVED_AT),
@@ -127,6 +129,8 @@ pub fn fields() -> Vec<Field> {
         text(LAST_EVENT_ID),
         instant(UTM_AT),
         text(UTM_EVENT_ID),
+        instant(REFERRER_AT),
+        text(REFERRER_EVENT_ID),
         instant(ENTRY_AT),
         text(ENTRY_EVENT_ID),
         instant(EXIT_AT),

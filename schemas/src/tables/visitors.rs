@@ -1,7 +1,8 @@
 //! `visitors`: one row per person with first and last touch. Written by the job `visitors`.
 //!
 //! Two rows of one person can be merged: counts add up, and of each touch the one with the smaller (first touches) or
-//! greater (last touches) time and session id holds. The columns marked *merge state* are there for that.
+//! greater (last touches) time holds, of equal times the one with the older anchor. The columns marked *merge state* are
+//! there for that.
 
 use arrow::datatypes::Field;
 
@@ -25,6 +26,8 @@ pub const SESSION_COUNT: &str = "session_count";
 pub const USER_AT: &str = "user_at";
 /// The session with that event (merge state).
 pub const USER_SESSION_ID: &str = "user_session_id";
+/// When the anchor of that session was received (merge state).
+pub const USER_ANCHOR_RECEIVED_AT: &str = "user_anchor_received_at";
 /// End of the last session whose channel is not `direct` (merge state).
 pub const LAST_NON_DIRECT_ENDED_AT: &str = "last_non_direct_touch_ended_at";
 
@@ -49,6 +52,12 @@ pub const TOUCH_COLUMNS: [&str; 9] = [
     "landing_page",
 ];
 
+/// After a touch: when the anchor of its session was received (merge state).
+///
+/// Of two touches of the same time the one with the smaller anchor and session id holds. Where sessions become one, the
+/// smallest anchor of them stays, so that what came is never worse than what went.
+pub const TOUCH_ANCHOR: &str = "anchor_received_at";
+
 /// The columns of the data files.
 pub fn fields() -> Vec<Field> {
     let mut fields = vec![
@@ -67,6 +76,8 @@ pub fn fields() -> Vec<Field> {
         fields.push(instant(&format!("{touch}_at")));
         fields.extend(TOUCH_COLUMNS.iter().map(|column| text(&format!("{touch}_{column}"))));
     }
-    fields.extend([instant(USER_AT), text(USER_SESSION_ID), instant(LAST_NON_DIRECT_ENDED_AT)]);
+    fields.extend([instant(USER_AT), text(USER_SESSION_ID), instant(USER_ANCHOR_RECEIVED_AT)]);
+    fields.push(instant(LAST_NON_DIRECT_ENDED_AT));
+    fields.extend(TOUCHES.map(|touch| instant(&format!("{touch}_{TOUCH_ANCHOR}"))));
     fields
 }
