@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use touchline_lake::{Lake, LakeError};
+use touchline_pipeline::identities::{USER_PREFIX, VISITOR_PREFIX};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::{Table, identities, identity_edges};
 
@@ -94,21 +95,20 @@ fn person_of(known: &[Identity], given: &[String]) -> Result<Person, PersonError
     let mut person = Person::default();
     let mut person_ids: BTreeSet<&str> = BTreeSet::new();
     for name in given {
-        let found: BTreeSet<&str> = known
-            .iter()
-            .filter(|row| row.person_id == *name || row.id == *name || prefixed(row) == *name)
-            .map(|row| row.person_id.as_str())
-            .collect();
+        let found: BTreeSet<&str> =
+            known.iter().filter(|row| is_named(row, name)).map(|row| row.person_id.as_str()).collect();
         if found.len() > 1 {
             return Err(PersonError::Shared);
         }
         if found.is_empty() {
             // A person of its own, who may be named as such: `v:…` or `u:…`.
-            let bare = name.strip_prefix("v:").or_else(|| name.strip_prefix("u:")).unwrap_or(name);
+            let bare = name.strip_prefix(VISITOR_PREFIX).or_else(|| name.strip_prefix(USER_PREFIX)).unwrap_or(name);
             person.ids.insert(bare.to_owned());
         }
         person_ids.extend(found);
     }
+    // The user that a person is named after has a row of its own only where an alias names it.
+    person.ids.extend(person_ids.iter().filter_map(|person_id| person_id.strip_prefix(USER_PREFIX)).map(str::to_owned));
     for row in known.iter().filter(|row| person_ids.contains(row.person_id.as_str())) {
         let is_same_id = |other: &&Identity| other.id == row.id && other.id_type == row.id_type;
         if known.iter().filter(is_same_id).all(|other| person_ids.contains(other.person_id.as_str())) {
@@ -120,34 +120,62 @@ fn person_of(known: &[Identity], given: &[String]) -> Result<Person, PersonError
     Ok(person)
 }
 
-/// How a person is named who has this id alone.
-fn prefixed(row: &Identity) -> String {
-    let prefix = if row.id_type == identity_edges::TYPE_USER { "u:" } else { "v:" };
-    format!("{prefix}{}", row.id)
+/// Whether a row's id or its person is called so: by the id, by the person's id, or by the user of that.
+fn is_named(row: &Identity, name: &str) -> bool {
+    let prefix = if row.id_type == identity_edges::TYPE_USER { USER_PREFIX } else { VISITOR_PREFIX };
+    row.id == name
+        || name.strip_prefix(prefix) == Some(row.id.as_str())
+        || row.person_id == name
+        || row.person_id.strip_prefix(USER_PREFIX) == Some(name)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+    use touchline_pipeline::identities::people;
+    use touchline_pipeline::scan::scan_schema;
+
     use super::*;
 
-    fn row(id_type: &str, id: &str, person_id: &str, span: Option<(i64, i64)>) -> Identity {
-        Identity {
-            id_type: id_type.into(),
-            id: id.into(),
-            person_id: person_id.into(),
-            from_us: span.map(|(from, _)| from),
-            to_us: span.map(|(_, to)| to),
-        }
+    /// A pair of ids that an event names: kind, type of the left id, left id, user id, microseconds.
+    type Pair = (&'static str, &'static str, &'static str, &'static str, i64);
+
+    /// What the job `identities` makes of these pairs.
+    fn known_of(pairs: &[Pair]) -> Vec<Identity> {
+        let texts = |text: fn(&Pair) -> &'static str| -> ArrayRef {
+            Arc::new(StringViewArray::from_iter_values(pairs.iter().map(text)))
+        };
+        let times = || -> ArrayRef {
+            let times = TimestampMicrosecondArray::from_iter_values(pairs.iter().map(|pair| pair.4));
+            Arc::new(times.with_timezone("UTC"))
+        };
+        let users = texts(|_| identity_edges::TYPE_USER);
+        let columns =
+            vec![texts(|pair| pair.0), texts(|pair| pair.1), texts(|pair| pair.2), users, texts(|pair| pair.3)];
+        let columns = columns.into_iter().chain([times(), times()]).collect();
+        let edges = RecordBatch::try_new(scan_schema(Table::IdentityEdges), columns).unwrap();
+        let rows = people(&[edges]).unwrap().into_iter().map(|row| Identity {
+            id_type: row.id_type,
+            id: row.id,
+            person_id: row.person_id,
+            from_us: row.valid_from_us,
+            to_us: row.valid_to_us,
+        });
+        rows.collect()
     }
 
     fn known() -> Vec<Identity> {
-        vec![
-            row("user", "ada", "u:ada", None),
-            row("visitor", "phone", "u:ada", None),
-            row("visitor", "kiosk", "u:ada", Some((0, 10))),
-            row("visitor", "kiosk", "u:bob", Some((10, 20))),
-            row("user", "bob", "u:bob", None),
-        ]
+        let (visitor, user) = (identity_edges::TYPE_VISITOR, identity_edges::TYPE_USER);
+        known_of(&[
+            (identity_edges::KIND_LINK, visitor, "phone", "ada", 0),
+            (identity_edges::KIND_LINK, visitor, "kiosk", "ada", 0),
+            (identity_edges::KIND_LINK, visitor, "kiosk", "bob", 10),
+            (identity_edges::KIND_LINK, visitor, "kiosk", "ada", 20),
+            (identity_edges::KIND_LINK, visitor, "laptop", "zoe", 5),
+            (identity_edges::KIND_ALIAS, user, "mia", "zoe", 5),
+        ])
     }
 
     #[track_caller]
@@ -160,7 +188,10 @@ mod tests {
     #[test]
     fn any_id_of_a_person_names_all_of_them() {
         for given in ["ada", "phone", "u:ada", "v:phone"] {
-            check(given, &["ada", "phone"], &["kiosk"]);
+            check(given, &["ada", "phone"], &["kiosk", "kiosk"]);
+        }
+        for given in ["zoe", "mia", "laptop", "u:mia", "u:zoe", "v:laptop"] {
+            check(given, &["laptop", "mia", "zoe"], &[]);
         }
     }
 
@@ -179,6 +210,7 @@ mod tests {
     fn a_shared_id_is_the_persons_in_its_span() {
         let person = person_of(&known(), &["bob".to_owned()]).unwrap();
         let shared = &person.shared[0];
+        assert_eq!(person.ids.iter().collect::<Vec<_>>(), ["bob"]);
         assert_eq!((shared.holds_at(9), shared.holds_at(10), shared.holds_at(20)), (false, true, false));
     }
 }
