@@ -14,11 +14,11 @@ use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
 use touchline_jobs::erase::{Erased, Needles, erase_rows};
 use touchline_jobs::{CompactionJob, Job, JobContext, JobReport, RetentionJob, RunRequest, VacuumJob};
-use touchline_lake::{Lake, LakeOptions};
+use touchline_lake::{Commit, Lake, LakeOptions};
 use touchline_schemas::control::{AccountSettings, ControlDb, NewRun, RunOutcome, Trigger};
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
-use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
+use touchline_schemas::{AccountId, Clock, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
 use touchline_tests::rows::{only, rows};
 use uuid::Uuid;
@@ -316,6 +316,72 @@ async fn entries_of_the_log_go_and_the_table_stays() {
     let snapshot = fresh.table(Table::Events).snapshot().await.unwrap();
     assert_eq!((snapshot.version, snapshot.files(tenant()).len()), (version, 45));
     assert_eq!(store(&mut installation.writer, 46, tenant(), &sent(44..46)).await, 1);
+}
+
+/// A table's log whose files have the times that the test gives them.
+struct Log {
+    folder: PathBuf,
+    dated: BTreeSet<String>,
+}
+
+impl Log {
+    /// Names of files, in order.
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Gives every file that has come since the last time this one.
+    fn date(&mut self, at: DateTime<Utc>) {
+        for name in self.names() {
+            if self.dated.insert(name.clone()) {
+                std::fs::File::open(self.folder.join(name)).unwrap().set_modified(at.into()).unwrap();
+            }
+        }
+    }
+
+    /// Versions of files whose names end so.
+    fn versions(&self, ending: &str) -> Vec<i64> {
+        self.names().iter().filter_map(|name| name.strip_suffix(ending)?.parse().ok()).collect()
+    }
+}
+
+async fn commit_nothing(lake: &Lake, clock: &Arc<MockClock>) {
+    let table = lake.table(Table::Events);
+    let commit = Commit { based_on: table.version().await.unwrap(), ..Commit::default() };
+    table.commit(commit, clock.now()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_grows_all_the_time_keeps_two_days_and_tells_each_version_of_them() {
+    const COMMITS_PER_HOUR: i64 = 3;
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let lake = Lake::open(&folder.path().join("lake"), LakeOptions { checkpoint_interval: 4 }).await.unwrap();
+    let table = lake.table(Table::Events);
+    let mut log = Log { folder: folder.path().join("lake/events/_delta_log"), dated: BTreeSet::new() };
+    log.date(clock.now());
+    for number in 1..=80 * COMMITS_PER_HOUR {
+        clock.advance(TimeDelta::minutes(60 / COMMITS_PER_HOUR));
+        commit_nothing(&lake, &clock).await;
+        log.date(clock.now());
+        if number % 2 == 0 {
+            table.expire_log(clock.now() - TimeDelta::days(2), clock.now()).await.unwrap();
+            log.date(clock.now());
+        }
+    }
+    let entries = log.versions(".json");
+    let (oldest, newest) = (entries[0], *entries.last().unwrap());
+    assert_eq!(newest, 80 * COMMITS_PER_HOUR);
+    let two_days = newest - 48 * COMMITS_PER_HOUR;
+    assert!((two_days - 5 * COMMITS_PER_HOUR..=two_days).contains(&oldest), "the log begins with version {oldest}");
+    assert_eq!(entries, (oldest..=newest).collect::<Vec<_>>());
+    let checkpoints = log.versions(".checkpoint.parquet").len();
+    assert!((10..=20).contains(&checkpoints), "{checkpoints} checkpoints are kept");
+    for version in two_days..=newest {
+        assert_eq!(table.snapshot_at(version).await.unwrap().version, version);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

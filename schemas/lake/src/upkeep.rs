@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use deltalake_core::checkpoints;
 use futures::TryStreamExt;
 use object_store::path::Path as StorePath;
@@ -19,7 +19,10 @@ use crate::open::{LOG_FOLDER, LakeTable};
 /// Where a table's folder keeps what is known of its stray files.
 const STRAYS_FILE: &str = "_strays.json";
 /// How long a checkpoint is kept that a newer one has made superfluous, for whoever is just reading it.
-const OLD_CHECKPOINT_KEPT: chrono::Duration = chrono::Duration::hours(1);
+const OLD_CHECKPOINT_KEPT: Duration = Duration::hours(1);
+/// Of older checkpoints one is kept in so much time: a version is told by the last checkpoint before it and the entries
+/// since. So the log is at most this much longer than it has to be, and an older version costs as many entries to read.
+const CHECKPOINT_EVERY: Duration = Duration::hours(4);
 
 /// A file in a table's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,34 +44,22 @@ pub struct Strays {
 }
 
 impl LakeTable {
-    /// Writes a checkpoint of the newest version, and deletes entries of the log from before `kept_from` and
-    /// checkpoints that are superfluous for an hour. Returns how many files went.
+    /// Writes a checkpoint of the newest version, and deletes what the log does not need to tell every version since
+    /// `kept_from`: older entries, and checkpoints but for one in a while. Returns how many files went.
+    ///
+    /// Entries and checkpoints are as old as their files.
     pub async fn expire_log(&self, kept_from: DateTime<Utc>, now: DateTime<Utc>) -> Result<usize, LakeError> {
-        let failed = LakeError::delta(self.table());
         let version = self.refresh().await?;
         let mut log = self.list(Some(LOG_FOLDER)).await?;
         if !log.iter().any(|file| checkpoint_version(&file.path) == Some(version)) {
             let delta = self.state.lock().await;
-            checkpoints::create_checkpoint(&delta, None).await.map_err(&failed)?;
+            checkpoints::create_checkpoint(&delta, None).await.map_err(LakeError::delta(self.table()))?;
+            drop(delta);
+            log = self.list(Some(LOG_FOLDER)).await?;
         }
-        let mut deleted = checkpoints::cleanup_expired_logs_for(
-            version as u64,
-            self.log_store().as_ref(),
-            kept_from.timestamp_millis(),
-            None,
-        )
-        .await
-        .map_err(&failed)?;
-        // The newest version has one: older ones only serve those who are just about to read them.
-        let old: Vec<String> = log
-            .drain(..)
-            .filter(|file| file.modified_at < now - OLD_CHECKPOINT_KEPT)
-            .filter(|file| checkpoint_version(&file.path).is_some_and(|older| older < version))
-            .map(|file| file.path)
-            .collect();
-        deleted += old.len();
-        self.delete_files(&old).await?;
-        Ok(deleted)
+        let expired = expired(log, version, kept_from, now);
+        self.delete_files(&expired).await?;
+        Ok(expired.len())
     }
 
     /// Every file in the table's folder that is no part of its log, in the order of paths.
@@ -183,6 +174,39 @@ impl LakeTable {
     fn file_error(&self, path: &str, detail: String) -> LakeError {
         LakeError::File { table: self.table(), path: path.to_owned(), detail }
     }
+}
+
+/// The files of a log that nobody needs any more, in the order in which they may go.
+fn expired(log: Vec<StoredFile>, newest: i64, kept_from: DateTime<Utc>, now: DateTime<Utc>) -> Vec<String> {
+    let (mut entries, mut expired) = (BTreeMap::new(), Vec::new());
+    let mut checkpoints: BTreeMap<i64, Vec<StoredFile>> = BTreeMap::new();
+    for file in log {
+        if let Some(version) = entry_version(&file.path) {
+            entries.insert(version, file);
+        } else if let Some(version) = checkpoint_version(&file.path) {
+            checkpoints.entry(version).or_default().push(file);
+        }
+    }
+    // What the newest commit says of itself is asked however old it is.
+    let oldest_kept =
+        entries.iter().find(|(_, entry)| entry.modified_at >= kept_from).map_or(newest, |(version, _)| *version);
+    // Without a checkpoint before it, the oldest entry that is kept needs all that went before.
+    let Some(base) = checkpoints.range(..=oldest_kept.min(newest)).next_back().map(|(version, _)| *version) else {
+        return expired;
+    };
+    expired.extend(entries.range(..base).map(|(_, entry)| entry.path.clone()));
+    let mut last_kept: Option<DateTime<Utc>> = None;
+    for (version, files) in checkpoints {
+        let Some(written_at) = files.iter().map(|file| file.modified_at).max() else { continue };
+        let is_step = last_kept.is_none_or(|last| written_at - last >= CHECKPOINT_EVERY);
+        let is_fresh = version >= newest || written_at >= now - OLD_CHECKPOINT_KEPT;
+        if version >= base && (is_step || is_fresh) {
+            last_kept = last_kept.max(Some(written_at));
+        } else {
+            expired.extend(files.into_iter().map(|file| file.path));
+        }
+    }
+    expired
 }
 
 fn stored_file(meta: ObjectMeta) -> StoredFile {
