@@ -385,6 +385,30 @@ async fn a_log_that_grows_all_the_time_keeps_two_days_and_tells_each_version_of_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_was_never_finished_is_none() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let lake = Lake::open(&folder.path().join("lake"), LakeOptions { checkpoint_interval: 20 }).await.unwrap();
+    let table = lake.table(Table::Events);
+    for _ in 0..3 {
+        commit_nothing(&lake, &clock).await;
+    }
+    let mut log = Log { folder: folder.path().join("lake/events/_delta_log"), dated: BTreeSet::new() };
+    let leftovers = ["00000000000000000003.checkpoint.5-1.tmp", "_0197f0.tmp"];
+    for leftover in leftovers {
+        std::fs::write(log.folder.join(leftover), "half a checkpoint").unwrap();
+    }
+    log.date(clock.now() - TimeDelta::days(3));
+    std::fs::write(log.folder.join("_0197f1.tmp"), "somebody writes this").unwrap();
+    log.date(clock.now());
+    table.expire_log(clock.now() - TimeDelta::days(2), clock.now()).await.unwrap();
+    assert_eq!(log.versions(".checkpoint.parquet"), [3]);
+    assert_eq!(log.versions(".json"), [3]);
+    assert_eq!(log.names().iter().filter(|name| name.ends_with(".tmp")).collect::<Vec<_>>(), ["_0197f1.tmp"]);
+    let fresh = Lake::open(&folder.path().join("lake"), LakeOptions { checkpoint_interval: 20 }).await.unwrap();
+    assert_eq!(fresh.table(Table::Events).version().await.unwrap(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn retention_removes_whole_days_of_the_accounts_that_want_it() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
     let mut installation = Installation::open(folder.path(), clock.clone(), 2).await.unwrap();

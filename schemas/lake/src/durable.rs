@@ -7,7 +7,6 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,14 +17,16 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
+use uuid::Uuid;
 
 const STORE: &str = "DurableFileSystem";
+/// Ends the name of a file whose bytes are still being written.
+const UNFINISHED: &str = ".tmp";
 
 /// The local file system, rooted at `/`, with durable puts.
 #[derive(Debug, Default)]
 pub struct DurableFileSystem {
     inner: LocalFileSystem,
-    unfinished: AtomicU64,
 }
 
 impl std::fmt::Display for DurableFileSystem {
@@ -48,11 +49,7 @@ impl ObjectStore for DurableFileSystem {
             }
         };
         let target = self.inner.path_to_filesystem(location)?;
-        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        // The name is no data file's and no commit's: readers and vacuum leave it alone.
-        let unfinished = target.with_extension(format!("{}-{number}.tmp", std::process::id()));
-        let written = tokio::task::spawn_blocking(move || put(&unfinished, &target, &payload, create_only)).await;
-        match written.map_err(io::Error::other).and_then(|written| written) {
+        match put_durably(target, payload, create_only).await {
             Ok(()) => Ok(PutResult { e_tag: None, version: None }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(Error::AlreadyExists { path: location.to_string(), source: Box::new(error) })
@@ -102,6 +99,18 @@ impl ObjectStore for DurableFileSystem {
     }
 }
 
+async fn put_durably(target: PathBuf, payload: PutPayload, create_only: bool) -> io::Result<()> {
+    let unfinished = unfinished_beside(&target);
+    let written = tokio::task::spawn_blocking(move || put(&unfinished, &target, &payload, create_only)).await;
+    written.map_err(io::Error::other)?
+}
+
+/// Where the bytes lie until they are synced. The name has nothing of the target's, so that no reader of names takes it
+/// for a data file, a commit or a checkpoint; and no other process has it, as in containers they have a number.
+fn unfinished_beside(target: &FilePath) -> PathBuf {
+    target.with_file_name(format!("_{}{UNFINISHED}", Uuid::now_v7().simple()))
+}
+
 fn put(unfinished: &FilePath, target: &FilePath, payload: &PutPayload, create_only: bool) -> io::Result<()> {
     let folder = target.parent().unwrap_or(FilePath::new("/"));
     create_folders(folder)?;
@@ -116,6 +125,11 @@ fn put(unfinished: &FilePath, target: &FilePath, payload: &PutPayload, create_on
     }
     named?;
     File::open(folder)?.sync_all()
+}
+
+/// Whether a file of this name was never finished, or is being written.
+pub(crate) fn is_unfinished(path: &str) -> bool {
+    path.ends_with(UNFINISHED)
 }
 
 /// Creates missing folders so that they are still there after a power cut.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::LakeError;
 use crate::commit::CommitInfo;
+use crate::durable::is_unfinished;
 use crate::open::{LOG_FOLDER, LakeTable};
 
 /// Where a table's folder keeps what is known of its stray files.
@@ -185,6 +186,9 @@ fn expired(log: Vec<StoredFile>, newest: i64, kept_from: DateTime<Utc>, now: Dat
             entries.insert(version, file);
         } else if let Some(version) = checkpoint_version(&file.path) {
             checkpoints.entry(version).or_default().push(file);
+        } else if is_unfinished(&file.path) && file.modified_at < now - OLD_CHECKPOINT_KEPT {
+            // A writer that died has left it.
+            expired.push(file.path);
         }
     }
     // What the newest commit says of itself is asked however old it is.
@@ -221,7 +225,8 @@ fn entry_version(path: &str) -> Option<i64> {
 /// The version of a checkpoint: `_delta_log/00000000000000000017.checkpoint.parquet` and its kin.
 fn checkpoint_version(path: &str) -> Option<i64> {
     let (version, rest) = path.rsplit('/').next()?.split_once('.')?;
-    rest.starts_with("checkpoint.").then(|| version.parse().ok())?
+    let is_checkpoint = rest.starts_with("checkpoint.") && (rest.ends_with(".parquet") || rest.ends_with(".json"));
+    is_checkpoint.then(|| version.parse().ok())?
 }
 
 #[cfg(test)]
@@ -236,6 +241,8 @@ mod tests {
         check("_delta_log/00000000000000000017.json", Some(17), None);
         check("_delta_log/00000000000000000017.checkpoint.parquet", None, Some(17));
         check("_delta_log/00000000000000000017.checkpoint.0000000001.0000000002.parquet", None, Some(17));
+        check("_delta_log/00000000000000000017.checkpoint.0e0a.json", None, Some(17));
+        check("_delta_log/00000000000000000017.checkpoint.5-1.tmp", None, None);
         check("_delta_log/_last_checkpoint", None, None);
         check("_delta_log/00000000000000000017.json.5-1.tmp", None, None);
     }
