@@ -15,11 +15,13 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 use uuid::Uuid;
 
 const STORE: &str = "DurableFileSystem";
+/// What is known of a file that was put.
+const WRITTEN: PutResult = PutResult { e_tag: None, version: None };
 /// Ends the name of a file whose bytes are still being written.
 const UNFINISHED: &str = ".tmp";
 
@@ -50,7 +52,7 @@ impl ObjectStore for DurableFileSystem {
         };
         let target = self.inner.path_to_filesystem(location)?;
         match put_durably(target, payload, create_only).await {
-            Ok(()) => Ok(PutResult { e_tag: None, version: None }),
+            Ok(()) => Ok(WRITTEN),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(Error::AlreadyExists { path: location.to_string(), source: Box::new(error) })
             }
@@ -58,12 +60,8 @@ impl ObjectStore for DurableFileSystem {
         }
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, options).await
+    async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Ok(Box::new(Upload { target: self.inner.path_to_filesystem(location)?, parts: Vec::new() }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -96,6 +94,32 @@ impl ObjectStore for DurableFileSystem {
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         self.inner.rename_opts(from, to, options).await
+    }
+}
+
+/// A file that comes in parts, large checkpoints for instance. They are gathered, so that it is put like any other.
+#[derive(Debug)]
+struct Upload {
+    target: PathBuf,
+    parts: Vec<PutPayload>,
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.parts.push(data);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let payload = std::mem::take(&mut self.parts).into_iter().flatten().collect();
+        let put = put_durably(self.target.clone(), payload, false).await;
+        put.map(|()| WRITTEN).map_err(|error| Error::Generic { store: STORE, source: Box::new(error) })
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.parts.clear();
+        Ok(())
     }
 }
 
@@ -154,4 +178,32 @@ pub fn create_folders(folder: &FilePath) -> io::Result<()> {
 /// Makes the names in a folder survive a power cut.
 pub async fn sync_folder(folder: PathBuf) -> io::Result<()> {
     tokio::task::spawn_blocking(move || File::open(folder)?.sync_all()).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_comes_in_parts_is_there_when_it_is_whole_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DurableFileSystem::default();
+        let location = Path::from_absolute_path(folder.path().join("large")).unwrap();
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        for is_aborted in [true, false] {
+            let mut upload = store.put_multipart(&location).await.unwrap();
+            upload.put_part("first, ".into()).await.unwrap();
+            upload.put_part("second".into()).await.unwrap();
+            assert_eq!(files(), 0, "no part is a file of its own, synced by nobody");
+            if is_aborted {
+                upload.abort().await.unwrap();
+            } else {
+                upload.complete().await.unwrap();
+            }
+        }
+        assert_eq!(files(), 1);
+        assert_eq!(store.get(&location).await.unwrap().bytes().await.unwrap(), "first, second");
+    }
 }
