@@ -14,7 +14,7 @@ use touchline_ingest::record::decode;
 use touchline_jobs::erase::{
     Certificate, Erased, FORMAT, HASH, Needles, Person, RAW_TABLES, Sweeper, Verification, erase_rows, resolve,
 };
-use touchline_jobs::lease::Lease;
+use touchline_jobs::lease::Leases;
 use touchline_jobs::{RunError, RunRequest, Runner};
 use touchline_lake::Lake;
 use touchline_schemas::control::{Account, Trigger};
@@ -29,6 +29,8 @@ const IDENTITIES: &str = "identities";
 /// How long the log may take to reach the lake before the erasure gives up.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(200);
+/// Between two looks at files that ingest may be about to commit.
+const SETTLE_POLL: Duration = Duration::from_secs(5);
 /// Renewed while the sweep lasts.
 const LEASE_TTL: Duration = Duration::from_secs(60);
 
@@ -186,36 +188,35 @@ async fn drain(app: &App, lake: &Lake) -> anyhow::Result<()> {
 
 /// Sweeps while no job runs, because what a job has written and not yet committed looks like a leftover.
 async fn sweep(app: &App, sweeper: &Sweeper<'_>, certificate: &mut Certificate) -> anyhow::Result<()> {
-    let holder = format!("erase-{}-{}", std::process::id(), Uuid::now_v7().simple());
-    let mut leases = Vec::new();
-    for job in JOB_NAMES {
-        leases.push(take_lease(app, job, &holder).await?);
-    }
-    let swept = {
-        let lost = futures::future::select_all(leases.iter().map(|lease| Box::pin(lease.keep())));
-        tokio::select! {
-            swept = sweep_all(app, sweeper, certificate) => swept,
-            _ = lost => Err(anyhow::anyhow!("another process has started a job; run the erasure again")),
-        }
-    };
-    for lease in leases {
-        lease.release().await;
-    }
+    let mut leases = Leases::default();
+    let swept = sweep_alone(app, &mut leases, sweeper, certificate).await;
+    leases.release().await;
     swept
 }
 
-async fn take_lease(app: &App, job: &str, holder: &str) -> anyhow::Result<Lease> {
-    loop {
-        let name = format!("job:{job}");
-        match Lease::acquire(&app.control, &app.clock, name, holder.to_owned(), LEASE_TTL).await? {
-            Some(lease) => return Ok(lease),
-            None => tokio::time::sleep(POLL).await,
-        }
+async fn sweep_alone(
+    app: &App,
+    leases: &mut Leases,
+    sweeper: &Sweeper<'_>,
+    certificate: &mut Certificate,
+) -> anyhow::Result<()> {
+    const LOST: &str = "another process has started a job; run the erasure again";
+    let holder = format!("erase-{}-{}", std::process::id(), Uuid::now_v7().simple());
+    for job in JOB_NAMES {
+        leases.take(&app.control, &app.clock, &format!("job:{job}"), &holder, LEASE_TTL).await.context(LOST)?;
     }
+    leases.hold_while(sweep_all(app, sweeper, certificate)).await.context(LOST)?
 }
 
 async fn sweep_all(app: &App, sweeper: &Sweeper<'_>, certificate: &mut Certificate) -> anyhow::Result<()> {
-    sweeper.strays(app.clock.now(), certificate).await?;
+    let mut unsettled = sweeper.strays(app.clock.now(), certificate).await?;
+    while !unsettled.is_empty() {
+        tracing::info!(files = unsettled.len(), "waiting for files that ingest may be about to commit");
+        tokio::time::sleep(SETTLE_POLL).await;
+        // What has come meanwhile was received after the ids were refused.
+        let still = sweeper.strays(app.clock.now(), certificate).await?;
+        unsettled.retain(|path| still.contains(path));
+    }
     sweeper.folder(&app.data_dir.exports(), certificate)?;
     sweeper.folder(&app.data_dir.log().join("damaged"), certificate)?;
     Ok(())

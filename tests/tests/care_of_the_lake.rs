@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use touchline_ingest::event_ids::{EventIdIndex, IdHash};
 use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
-use touchline_jobs::erase::{Erased, Needles, erase_rows};
+use touchline_jobs::erase::{Certificate, Erased, FORMAT, HASH, Needles, Sweeper, Verification, erase_rows};
 use touchline_jobs::{CompactionJob, Job, JobContext, JobReport, RetentionJob, RunRequest, VacuumJob};
 use touchline_lake::{Commit, Lake, LakeOptions};
 use touchline_schemas::control::{AccountSettings, ControlDb, NewRun, RunOutcome, Trigger};
@@ -458,4 +458,55 @@ async fn erasing_takes_out_one_person_beside_a_compaction() {
     assert!(left.iter().all(|row| !row.contains("visitor-2")));
     let again = erase_rows(table, tenant(), &erased, false, &shared_clock).await.unwrap();
     assert_eq!((again.rows_removed, again.versions[0]), (0, again.versions[1]));
+}
+
+fn certificate(account_id: AccountId) -> Certificate {
+    Certificate {
+        format: FORMAT,
+        account_id,
+        account: "acme".into(),
+        requested_by: None,
+        requested_at: begin(),
+        completed_at: None,
+        hash: HASH,
+        id_hashes: Vec::new(),
+        shared_ids: 0,
+        has_short_ids: false,
+        tables: Vec::new(),
+        deleted_files: Vec::new(),
+        unreadable_files: Vec::new(),
+        verification: Verification::default(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_leaves_alone_what_ingest_may_be_about_to_commit() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let mut installation = Installation::open(folder.path(), clock.clone(), 2).await.unwrap();
+    store(&mut installation.writer, 1, tenant(), &sent(0..20)).await;
+    let lake = installation.engine.lake();
+    let table = lake.table(Table::Events);
+    let needles = Needles::new(["visitor-2".to_owned()].into(), "erased-1".into());
+    let erased = Arc::new(Erased { needles: needles.clone(), shared: Vec::new() });
+    let shared_clock: touchline_schemas::clock::SharedClock = clock.clone();
+    let before = stored(lake, Table::Events).await;
+    erase_rows(table, tenant(), &erased, false, &shared_clock).await.unwrap();
+    let after = stored(lake, Table::Events).await;
+    // Ingest has written a file and not committed it yet; and a merge was in vain.
+    let replaced = table.folder().join(before.iter().next().unwrap());
+    let [written, merged] = ["node-1-000000000002.zstd.parquet", "sorted-1.zstd.parquet"].map(|name| {
+        let copy = replaced.with_file_name(name);
+        std::fs::copy(&replaced, &copy).unwrap();
+        std::fs::File::open(&copy).unwrap().set_modified(begin().into()).unwrap();
+        copy
+    });
+    let sweeper = Sweeper { lake, account_id: tenant().account_id, needles: &needles, unpack: &|_, _| None };
+    let mut done = certificate(tenant().account_id);
+    assert_eq!(sweeper.strays(begin() + TimeDelta::minutes(9), &mut done).await.unwrap(), [written.clone()]);
+    assert!(written.exists() && !merged.exists());
+    assert_eq!(done.deleted_files.len(), before.len() + 1, "what was replaced goes at once: {before:?}");
+    assert_eq!(sweeper.strays(begin() + TimeDelta::minutes(11), &mut done).await.unwrap(), [] as [PathBuf; 0]);
+    assert!(!written.exists());
+    let kept: BTreeSet<_> = after.difference(&before).cloned().collect();
+    assert_eq!(stored(lake, Table::Events).await, kept);
 }

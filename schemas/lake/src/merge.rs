@@ -35,8 +35,13 @@ const BATCH_ROWS: usize = 8_192;
 impl DataFile {
     /// Whether its rows are in the order of [`Table::sort_columns`].
     pub fn is_sorted(&self) -> bool {
-        self.path.rsplit('/').next().is_some_and(|name| name.starts_with(SORTED))
+        is_sorted(&self.path)
     }
+}
+
+/// Whether the name of a file says that its rows are in order.
+pub(crate) fn is_sorted(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with(SORTED))
 }
 
 impl LakeTable {

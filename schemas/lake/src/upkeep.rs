@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Duration, Utc};
 use deltalake_core::checkpoints;
+use deltalake_core::kernel::Action;
 use futures::TryStreamExt;
 use object_store::path::Path as StorePath;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use crate::LakeError;
 use crate::commit::CommitInfo;
 use crate::durable::is_unfinished;
+use crate::merge::is_sorted;
 use crate::open::{LOG_FOLDER, LakeTable};
 
 /// Where a table's folder keeps what is known of its stray files.
@@ -42,6 +44,13 @@ pub struct StoredFile {
 pub struct Strays {
     /// By path.
     pub since: BTreeMap<String, DateTime<Utc>>,
+}
+
+impl StoredFile {
+    /// Whether a job wrote it: ingest puts nothing in order.
+    pub fn is_sorted(&self) -> bool {
+        is_sorted(&self.path)
+    }
 }
 
 impl LakeTable {
@@ -95,6 +104,19 @@ impl LakeTable {
             }
         }
         Ok(named)
+    }
+
+    /// The data files that entries of the log took out: nobody is about to commit these.
+    pub async fn removed_files(&self) -> Result<HashSet<String>, LakeError> {
+        let mut removed = HashSet::new();
+        for version in self.list(Some(LOG_FOLDER)).await?.iter().filter_map(|entry| entry_version(&entry.path)) {
+            let actions = self.actions(version).await?.unwrap_or_default();
+            removed.extend(actions.into_iter().filter_map(|action| match action {
+                Action::Remove(remove) => Some(remove.path),
+                _ => None,
+            }));
+        }
+        Ok(removed)
     }
 
     /// The folder of the table.
