@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{Days, NaiveDate};
-use touchline_lake::{Commit, CommitInfo, DataFile, Lake, LakeError, LakeTable, NewFile, Snapshot};
+use touchline_lake::{Commit, CommitInfo, DataFile, Lake, LakeError, LakeTable, Merged, NewFile, Snapshot};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
 use uuid::Uuid;
@@ -150,10 +150,13 @@ async fn merge_once(
 ) -> Result<bool, JobError> {
     let unique = Uuid::now_v7().simple().to_string();
     let started = context.clock.now();
+    context.progress.expect(files.iter().map(|file| file.rows).sum());
+    let Merged { file: merged, files: taken } =
+        table.merge_files(files, &unique, started).await.map_err(JobError::failed)?;
+    // The rest is for the next round.
+    let files = &files[..taken];
     let bytes: u64 = files.iter().map(|file| file.size_bytes).sum();
     let rows: u64 = files.iter().map(|file| file.rows).sum();
-    context.progress.expect(rows);
-    let merged = table.merge_files(files, &unique, started).await.map_err(JobError::failed)?;
     if merged.rows != rows {
         // What is taken out must be what is put in.
         let detail = format!("{} rows were read as {}", rows, merged.rows);

@@ -20,6 +20,7 @@ pub use commit::{Commit, CommitInfo, Txn};
 pub use durable::create_folders;
 pub use error::LakeError;
 pub use files::{DataFile, FileChanges, Snapshot};
+pub use merge::Merged;
 pub use open::{Lake, LakeOptions, LakeTable};
 pub use parquet_file::{EncodedRows, NewFile, writer_properties};
 pub use rewrite::{Rewritten, visit_texts};
