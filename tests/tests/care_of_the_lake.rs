@@ -510,3 +510,22 @@ async fn a_sweep_leaves_alone_what_ingest_may_be_about_to_commit() {
     let kept: BTreeSet<_> = after.difference(&before).cloned().collect();
     assert_eq!(stored(lake, Table::Events).await, kept);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn change_files_without_revisions_are_read_once() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let mut installation = Installation::open(folder.path(), clock.clone(), 2).await.unwrap();
+    let lake = installation.engine.lake().clone();
+    let read_up_to = async || {
+        let info = lake.table(Table::SessionRevisions).snapshot().await.unwrap().info.clone();
+        info.and_then(|info| info.source_version)
+    };
+    store(&mut installation.writer, 1, tenant(), &sent(0..5)).await;
+    installation.run_jobs(false).await.unwrap();
+    assert_eq!(read_up_to().await, None, "the first run names no change files");
+    store(&mut installation.writer, 2, tenant(), &sent(5..10)).await;
+    installation.run_jobs(false).await.unwrap();
+    assert_eq!(read_up_to().await, Some(lake.table(Table::Sessions).version().await.unwrap()));
+    let revisions = rows(&installation.engine, Table::SessionRevisions, tenant()).await.unwrap();
+    assert_eq!(revisions, [] as [String; 0]);
+}

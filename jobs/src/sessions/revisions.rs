@@ -23,15 +23,18 @@ pub(super) async fn catch_up(engine: &QueryEngine, clock: &SharedClock) -> Resul
     let known = table.snapshot().await.map_err(JobError::failed)?;
     let done = known.info.as_ref().and_then(|info| info.source_version).unwrap_or(0);
     let mut replacement = Replacement::default();
+    let mut read_any = false;
     for version in done + 1..=through {
         let Some(changes) = sessions.changes(version - 1, version).await.map_err(JobError::failed)? else { continue };
         for (tenant, files) in changes.by_tenant {
             let Some(files) = files.filter(|files| !files.is_empty()) else { continue };
+            read_any = true;
             let written = of_version(engine, tenant, files, clock).await.map_err(JobError::failed)?;
             replacement.add.extend(written);
         }
     }
-    if replacement.add.is_empty() && through - done < VERSIONS_UNTIL_NOTED {
+    // What was read once is not read again by every run that finds nothing to do.
+    if !read_any && through - done < VERSIONS_UNTIL_NOTED {
         return Ok(());
     }
     let info = CommitInfo { source_version: Some(through), ..CommitInfo::default() };
@@ -42,7 +45,7 @@ pub(super) async fn catch_up(engine: &QueryEngine, clock: &SharedClock) -> Resul
     }
 }
 
-/// Versions without any revision, after which it is written down that there was none.
+/// Versions that name no change files, after which it is written down that they were looked at.
 const VERSIONS_UNTIL_NOTED: i64 = 100;
 
 async fn of_version(
