@@ -1,4 +1,5 @@
-//! Job `compaction`: makes few, large, sorted files of the many small ones that ingest writes.
+//! Job `compaction`: makes few, large, sorted files of the many small ones that ingest writes, and the job `sessions` of
+//! ids that went out of use.
 //!
 //! Rows only come to lie in other files, so its commits say that no data changed: incremental readers leave them out.
 //! Which files are merged is decided in `compaction/plan.rs`, how in `touchline-lake`.
@@ -19,8 +20,8 @@ mod plan;
 use plan::{Eagerness, Limits, merges};
 
 const NAME: &str = "compaction";
-/// Tables whose files are merged: the raw ones. A derived table's job replaces its files whole.
-const TABLES: [Table; 2] = [Table::Events, Table::RejectedEvents];
+/// Tables whose files are merged: those that only grow. Elsewhere a job replaces its files whole.
+const TABLES: [Table; 3] = [Table::Events, Table::RejectedEvents, Table::SessionRevisions];
 /// How often a commit is tried again when ingest was faster. It commits every second or so, and a try takes
 /// milliseconds: more than a few in a row mean that something else is wrong.
 const MAX_CONFLICTS: usize = 50;
@@ -191,12 +192,10 @@ async fn commit(
         if !files.iter().all(|file| present.contains(file)) {
             return Ok(false);
         }
-        // Up to when everything is in the table does not change by where it lies.
-        let watermark = snapshot.info.as_ref().and_then(|info| info.watermark);
         let commit = Commit {
             add: vec![merged.clone()],
             remove: files.to_vec(),
-            info: CommitInfo { watermark, ..CommitInfo::default() },
+            info: snapshot.info.as_ref().map(CommitInfo::carried_on).unwrap_or_default(),
             based_on: snapshot.version,
             rewrite: true,
             ..Commit::default()

@@ -148,16 +148,10 @@ fn commit_of(
     replaced: &BTreeMap<String, (DataFile, Option<NewFile>)>,
 ) -> Commit {
     let is_raw = RAW_TABLES.contains(&table.table());
-    let before = snapshot.info.clone().unwrap_or_default();
-    let info = if is_raw {
-        CommitInfo { watermark: before.watermark, ..CommitInfo::default() }
-    } else {
-        CommitInfo { changes: Vec::new(), ..before }
-    };
     Commit {
         add: replaced.values().filter_map(|(_, new)| new.clone()).collect(),
         remove: replaced.values().map(|(old, _)| old.clone()).collect(),
-        info,
+        info: snapshot.info.as_ref().map(CommitInfo::carried_on).unwrap_or_default(),
         based_on: snapshot.version,
         rewrite: !is_raw,
         ..Commit::default()

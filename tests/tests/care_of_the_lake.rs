@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use touchline_ingest::event_ids::{EventIdIndex, IdHash};
@@ -14,7 +15,7 @@ use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
 use touchline_jobs::erase::{Certificate, Erased, FORMAT, HASH, Needles, Sweeper, Verification, erase_rows};
 use touchline_jobs::{CompactionJob, Job, JobContext, JobReport, RetentionJob, RunRequest, VacuumJob};
-use touchline_lake::{Commit, Lake, LakeOptions};
+use touchline_lake::{Commit, CommitInfo, EncodedRows, Lake, LakeOptions};
 use touchline_schemas::control::{AccountSettings, ControlDb, NewRun, RunOutcome, Trigger};
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
@@ -528,4 +529,35 @@ async fn change_files_without_revisions_are_read_once() {
     assert_eq!(read_up_to().await, Some(lake.table(Table::Sessions).version().await.unwrap()));
     let revisions = rows(&installation.engine, Table::SessionRevisions, tenant()).await.unwrap();
     assert_eq!(revisions, [] as [String; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_table_that_only_a_job_writes_are_merged_and_the_job_knows_where_it_was() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let installation = Installation::open(folder.path(), clock.clone(), 2).await.unwrap();
+    let lake = installation.engine.lake();
+    let table = lake.table(Table::SessionRevisions);
+    for number in (0..10_i64).rev() {
+        let revised_at = TimestampMicrosecondArray::from_iter_values([begin().timestamp_micros() + number]);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values([format!("session-{number}")])),
+            Arc::new(StringArray::new_null(1)),
+            Arc::new(revised_at.with_timezone("UTC")),
+        ];
+        let revision = RecordBatch::try_new(Table::SessionRevisions.file_schema(), columns).unwrap();
+        let encoded = EncodedRows::new(Table::SessionRevisions, &revision).unwrap();
+        let written =
+            table.write_file(tenant(), begin().date_naive(), &format!("{number}"), encoded, clock.now()).await;
+        let info = CommitInfo { source_version: Some(20 - number), ..CommitInfo::default() };
+        let based_on = table.version().await.unwrap();
+        let commit = Commit { add: vec![written.unwrap()], info, based_on, ..Commit::default() };
+        table.commit(commit, clock.now()).await.unwrap();
+    }
+    let before = rows(&installation.engine, Table::SessionRevisions, tenant()).await.unwrap();
+    compact(lake, &clock, false).await;
+    let snapshot = table.snapshot().await.unwrap();
+    let [merged] = snapshot.files(tenant()) else { panic!("one file is left: {:?}", snapshot.files(tenant())) };
+    assert!(merged.is_sorted());
+    assert_eq!(rows(&installation.engine, Table::SessionRevisions, tenant()).await.unwrap(), before);
+    assert_eq!(snapshot.info.as_ref().unwrap().source_version, Some(20));
 }

@@ -47,6 +47,14 @@ pub struct CommitInfo {
     pub changes: Vec<Change>,
 }
 
+impl CommitInfo {
+    /// What a commit after this one says that leaves all rows, or all but some, as they are: how far the table is. What
+    /// came in and what changed stays with the commit that did it.
+    pub fn carried_on(&self) -> Self {
+        Self { counts: serde_json::Value::Null, changes: Vec::new(), ..self.clone() }
+    }
+}
+
 /// Changes to a table that become visible together or not at all.
 #[derive(Debug, Default)]
 pub struct Commit {
