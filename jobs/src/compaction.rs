@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{Days, NaiveDate};
-use touchline_lake::{Commit, CommitInfo, DataFile, Lake, LakeError, LakeTable, Merged, NewFile, Snapshot};
+use touchline_lake::{Commit, CommitInfo, DataFile, LOG_KEPT, Lake, LakeError, LakeTable, Merged, NewFile, Snapshot};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
 use uuid::Uuid;
@@ -27,8 +27,6 @@ const TABLES: [Table; 3] = [Table::Events, Table::RejectedEvents, Table::Session
 const MAX_CONFLICTS: usize = 50;
 /// Days whose files may still grow: those of today and, around midnight, of yesterday.
 const OPEN_DAYS: u64 = 1;
-/// How long the log's entries are kept, in days; the same as the tables' own setting.
-const LOG_KEPT_DAYS: i64 = 2;
 
 /// The job.
 #[derive(Debug, Clone)]
@@ -76,8 +74,7 @@ impl Job for CompactionJob {
             report.source_version = report.source_version.or(Some(version));
             // Ingest makes entries of the log faster than anybody, and this job runs often.
             let now = context.clock.now();
-            let kept_from = now - chrono::Duration::days(LOG_KEPT_DAYS);
-            table.expire_log(kept_from, now).await.map_err(JobError::failed)?;
+            table.expire_log(now - LOG_KEPT, now).await.map_err(JobError::failed)?;
         }
         Ok(report)
     }

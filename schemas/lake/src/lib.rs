@@ -21,7 +21,7 @@ pub use durable::create_folders;
 pub use error::LakeError;
 pub use files::{DataFile, FileChanges, Snapshot};
 pub use merge::Merged;
-pub use open::{Lake, LakeOptions, LakeTable};
+pub use open::{LOG_KEPT, Lake, LakeOptions, LakeTable};
 pub use parquet_file::{EncodedRows, NewFile, writer_properties};
 pub use rewrite::{Rewritten, visit_texts};
 pub use upkeep::{StoredFile, Strays};
