@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use touchline_ingest::erased::ErasedIds;
-use touchline_ingest::log::{Segment, SegmentFile, list_segments};
+use touchline_ingest::log::{Segment, list_segments, segment_sequence};
 use touchline_ingest::record::decode;
 use touchline_jobs::erase::{
     Certificate, Erased, FORMAT, HASH, Needles, Person, RAW_TABLES, Sweeper, Verification, erase_rows, resolve,
@@ -18,6 +18,7 @@ use touchline_jobs::lease::Leases;
 use touchline_jobs::{RunError, RunRequest, Runner};
 use touchline_lake::Lake;
 use touchline_schemas::control::{Account, Trigger};
+use touchline_schemas::paths::DataDir;
 use touchline_schemas::tables::Table;
 use touchline_schemas::{AccountId, Environment, Tenant};
 use uuid::Uuid;
@@ -93,12 +94,14 @@ pub async fn erase(app: &App, request: Request<'_>) -> anyhow::Result<Certificat
     for table in Table::ALL.into_iter().filter(|table| !RAW_TABLES.contains(table)) {
         people.erase(app, &lake, table, false, &mut certificate).await?;
     }
-    let unpack = |path: &Path, _: &[u8]| records(path, account_id);
+    let data_dir = app.data_dir.root().canonicalize()?;
+    let log_folder = DataDir::new(&data_dir).log();
+    let unpack = |path: &Path, bytes: &[u8]| records(&log_folder, path, bytes, account_id);
     let sweeper = Sweeper { lake: &lake, account_id, needles: &people.needles, unpack: &unpack };
     sweep(app, &sweeper, &mut certificate).await?;
     app.control.scrub().await?;
 
-    let roots = [app.data_dir.root().canonicalize()?, lake.root().to_owned()];
+    let roots = [data_dir, lake.root().to_owned()];
     certificate.verification = sweeper.verify(&roots).await?;
     certificate.completed_at = Some(app.clock.now());
     let text = serde_json::to_string(&certificate)?;
@@ -222,14 +225,34 @@ async fn sweep_all(app: &App, sweeper: &Sweeper<'_>, certificate: &mut Certifica
     Ok(())
 }
 
-/// This account's records in a segment of the log; `None` for any other file.
-fn records(path: &Path, account_id: AccountId) -> Option<Vec<Vec<u8>>> {
-    let folder = path.parent()?;
-    let file: SegmentFile = list_segments(folder).ok()?.into_iter().find(|segment| segment.path == path)?;
-    let segment = Segment::read(&file).ok()?;
+/// This account's records in a segment of the log in `folder`; `None` for any other file.
+fn records(folder: &Path, path: &Path, bytes: &[u8], account_id: AccountId) -> Option<Vec<Vec<u8>>> {
+    if path.parent() != Some(folder) {
+        return None;
+    }
+    let segment = Segment::parse(segment_sequence(path)?, bytes.to_vec());
     let ours = segment.payloads().filter(|payload| {
         // What cannot be understood may be anybody's.
         decode(payload).map_or(true, |request| request.head.tenant.account_id == account_id)
     });
     Some(ours.map(<[u8]>::to_vec).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_is_what_lies_in_the_logs_folder_and_is_called_like_one() {
+        let folder = Path::new("/data/log");
+        let check = |path: &Path, expected: Option<usize>| {
+            let found = records(folder, path, b"no segment at all", AccountId(Uuid::nil()));
+            assert_eq!(found.map(|records| records.len()), expected, "{}", path.display());
+        };
+        const SEGMENT: &str = "00000000000000000007.log";
+        check(&folder.join(SEGMENT), Some(0));
+        check(&Path::new("/data/exports").join(SEGMENT), None);
+        check(&folder.join("damaged").join(SEGMENT), None);
+        check(&folder.join("node"), None);
+    }
 }
