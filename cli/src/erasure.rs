@@ -3,6 +3,7 @@
 //!
 //! Each step may be done again: an erasure that was cut off is run once more from the start.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,8 +58,8 @@ pub async fn erase(app: &App, request: Request<'_>) -> anyhow::Result<Certificat
     if !request.is_dry_run && JOB_NAMES.contains(&IDENTITIES) {
         run(&runner, IDENTITIES, RunRequest::default()).await?;
     }
-    let people = people(&lake, account_id, request.ids).await?;
-    let hashes = hashes(app, account_id, &people.needles).await?;
+    let people = People::of(account_id, resolve(&lake, account_id, request.ids).await?);
+    let hashes = app.control.erasure_hashes(account_id, &people.needles.ids(), rand::random()).await?;
     let mut certificate = Certificate {
         format: FORMAT,
         account_id,
@@ -68,7 +69,7 @@ pub async fn erase(app: &App, request: Request<'_>) -> anyhow::Result<Certificat
         completed_at: None,
         hash: HASH,
         id_hashes: hashes,
-        shared_ids: people.shared_ids(),
+        shared_ids: people.shared_ids,
         has_short_ids: !people.needles.are_all_searched(),
         tables: Vec::new(),
         deleted_files: Vec::new(),
@@ -112,28 +113,20 @@ pub async fn erase(app: &App, request: Request<'_>) -> anyhow::Result<Certificat
 /// Who is erased, in each environment of the account.
 struct People {
     needles: Needles,
+    shared_ids: usize,
     erased: Vec<(Tenant, Arc<Erased>)>,
 }
 
-async fn people(lake: &Lake, account_id: AccountId, ids: &[String]) -> anyhow::Result<People> {
-    let mut found: Vec<(Tenant, Person)> = Vec::new();
-    for environment in [Environment::Live, Environment::Test] {
-        let tenant = Tenant { account_id, environment };
-        found.push((tenant, resolve(lake, tenant, ids).await?));
-    }
-    // What is one person in one environment is so in the other: an account has its people once.
-    let all = found.iter().flat_map(|(_, person)| person.ids.iter().cloned()).collect();
-    let replacement = format!("erased-{}", &Uuid::now_v7().simple().to_string()[..12]);
-    let needles = Needles::new(all, replacement);
-    let erased = found
-        .into_iter()
-        .map(|(tenant, person)| (tenant, Arc::new(Erased { needles: needles.clone(), shared: person.shared })));
-    Ok(People { erased: erased.collect(), needles })
-}
-
 impl People {
-    fn shared_ids(&self) -> usize {
-        self.erased.iter().map(|(_, erased)| erased.shared.len()).sum()
+    fn of(account_id: AccountId, person: Person) -> Self {
+        let replacement = format!("erased-{}", &Uuid::now_v7().simple().to_string()[..12]);
+        let needles = Needles::new(person.ids, replacement);
+        let erased = [Environment::Live, Environment::Test].map(|environment| {
+            let shared = person.shared.iter().filter(|shared| shared.environment == environment).cloned().collect();
+            (Tenant { account_id, environment }, Arc::new(Erased { needles: needles.clone(), shared }))
+        });
+        let shared_ids = person.shared.iter().map(|shared| &shared.id).collect::<BTreeSet<_>>().len();
+        Self { needles, shared_ids, erased: erased.into() }
     }
 
     async fn erase(
@@ -152,11 +145,6 @@ impl People {
         }
         Ok(())
     }
-}
-
-async fn hashes(app: &App, account_id: AccountId, needles: &Needles) -> anyhow::Result<Vec<String>> {
-    let ids: Vec<String> = needles.ids().iter().cloned().collect();
-    Ok(app.control.erasure_hashes(account_id, &ids, rand::random()).await?)
 }
 
 /// Runs a job, after the run of it that is going on, if there is one: that one may have begun too early.

@@ -19,7 +19,7 @@ use touchline_lake::{Commit, CommitInfo, EncodedRows, Lake, LakeOptions};
 use touchline_schemas::control::{AccountSettings, ControlDb, NewRun, RunOutcome, Trigger};
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
-use touchline_schemas::{AccountId, Clock, Environment, MockClock, Tenant};
+use touchline_schemas::{AccountId, Clock, Environment, MockClock, Tenant, TypedId};
 use touchline_tests::installation::Installation;
 use touchline_tests::rows::{only, rows};
 use uuid::Uuid;
@@ -445,7 +445,7 @@ async fn erasing_takes_out_one_person_beside_a_compaction() {
         store(&mut installation.writer, i64::from(number) + 1, tenant(), &sent(number * 20..number * 20 + 20)).await;
     }
     let lake = Lake::open(&folder.path().join("lake"), LakeOptions { checkpoint_interval: 20 }).await.unwrap();
-    let needles = Needles::new(["visitor-2".to_owned()].into(), "erased-1".into());
+    let needles = Needles::new([TypedId::visitor("visitor-2")].into(), "erased-1".into());
     let erased = Arc::new(Erased { needles, shared: Vec::new() });
     let shared_clock: touchline_schemas::clock::SharedClock = clock.clone();
     let table = installation.engine.lake().table(Table::Events);
@@ -487,7 +487,7 @@ async fn a_sweep_leaves_alone_what_ingest_may_be_about_to_commit() {
     store(&mut installation.writer, 1, tenant(), &sent(0..20)).await;
     let lake = installation.engine.lake();
     let table = lake.table(Table::Events);
-    let needles = Needles::new(["visitor-2".to_owned()].into(), "erased-1".into());
+    let needles = Needles::new([TypedId::visitor("visitor-2")].into(), "erased-1".into());
     let erased = Arc::new(Erased { needles: needles.clone(), shared: Vec::new() });
     let shared_clock: touchline_schemas::clock::SharedClock = clock.clone();
     let before = stored(lake, Table::Events).await;
