@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
+use serde::{Deserialize, Serialize};
 use touchline_lake::{Lake, LakeError};
 use touchline_pipeline::identities::{USER_PREFIX, VISITOR_PREFIX};
 use touchline_schemas::tables::{Table, identities};
 use touchline_schemas::{AccountId, Environment, IdType, Tenant, TypedId};
 
 /// An id that several people have, and a span of time in which it was one's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SharedId {
     /// Where it was.
     pub environment: Environment,
@@ -30,12 +31,26 @@ impl SharedId {
 }
 
 /// The ids of a person. What is one person in one environment is one in the other: an account has its people once.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// Those that are nobody else's in any environment, and that no id of somebody else's reads like.
     pub ids: BTreeSet<TypedId>,
     /// The others.
-    pub shared: Vec<SharedId>,
+    pub shared: BTreeSet<SharedId>,
+}
+
+impl Person {
+    /// Whether it is the same as another, of whom something else is known.
+    pub fn is_one_with(&self, other: &Self) -> bool {
+        !self.ids.is_disjoint(&other.ids)
+    }
+
+    /// Adds what is known of the same person besides. What somebody else has by either is not the person's alone.
+    pub fn unite(&mut self, other: Self) {
+        self.ids.extend(other.ids);
+        self.shared.extend(other.shared);
+        self.ids.retain(|id| !self.shared.iter().any(|shared| shared.id == *id));
+    }
 }
 
 /// Why it is not known who is meant.
@@ -322,5 +337,17 @@ mod tests {
         let id = TypedId::visitor("kiosk");
         let shared = SharedId { environment: Environment::Live, id, from_us: Some(10), to_us: Some(20) };
         assert_eq!([9, 10, 19, 20].map(|at_us| shared.holds_at(at_us)), [false, true, true, false]);
+    }
+
+    #[test]
+    fn what_was_known_of_a_person_before_is_added() {
+        let person = |name: &str| person_of(&known(), &[name.to_owned()]).unwrap();
+        let mut ada = Person { ids: [TypedId::user("ada")].into(), ..Person::default() };
+        assert!(ada.is_one_with(&person("ada")) && !ada.is_one_with(&person("bob")));
+        ada.unite(person("ada"));
+        assert_eq!(ada, person("ada"));
+        let mut kiosk = Person { ids: [TypedId::visitor("kiosk")].into(), ..Person::default() };
+        kiosk.unite(person("ada"));
+        assert_eq!(kiosk, person("ada"), "it is somebody else's too");
     }
 }
