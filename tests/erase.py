@@ -2,7 +2,8 @@
 
 Two canaries have ids that stand nowhere else. They view pages, buy, are identified, stand in addresses and properties,
 in refused bodies, in an import, and in somebody else's referrer. Jobs run in between, so that there are old versions,
-merged files and derived rows. Then one is erased beside the running server and the other after it was killed.
+merged files and derived rows. Then one is erased beside the running server and the other after it was killed. Each of
+three more has a device and a user id that an event links, and is erased by one id of one kind.
 """
 
 import gzip
@@ -23,8 +24,13 @@ from touchline import Checks, Key, Touchline, now, rfc3339
 
 VISITOR, USER = "canary-visitor-5d1e77aa", "canary.user.5d1e77aa@mail.example"
 LATE_VISITOR = "canary-late-90c2b1f3"
-# As they stand in texts, addresses and JSON.
-NEEDLES = [form.encode() for name in (VISITOR, USER, LATE_VISITOR) for form in (name, urllib.parse.quote(name, safe=""))]
+# By what each is erased: the device, the user that an event links to it, and which name is given.
+LINKED = {
+    "the user id": ("canary-phone-37aa", "canary-ada-37aa", "canary-ada-37aa"),
+    "the visitor id": ("canary-phone-58bb", "canary-bea-58bb", "canary-phone-58bb"),
+    "the person id": ("canary-phone-79cc", "canary-cleo-79cc", "u:canary-cleo-79cc"),
+}
+LINKED_IDS = {id for visitor, user, _ in LINKED.values() for id in (visitor, user)}
 DAYS, PEOPLE = 3, 25
 CONFIG = "[log]\nsegment_age_ms = 200\n"
 EVENTS = "/api/v1/events"
@@ -49,6 +55,7 @@ def main() -> int:
         touchline.run_jobs()
         check_gone(checks, touchline, "after they were sent again")
         check_full_run(checks, touchline, key)
+        check_linked(checks, touchline, key)
         check_restart(checks, touchline, key)
     return checks.finish()
 
@@ -72,6 +79,9 @@ def fill(touchline: Touchline, key: Key) -> None:
         touchline.run_jobs()
         touchline.command("jobs", "run", "compaction", "--full")
     import_canary(touchline)
+    expect(touchline, key, {"events": [event for visitor, user, _ in LINKED.values()
+                                       for event in linked_events(visitor, user)]}, 202)
+    touchline.wait_drained()
     touchline.run_jobs()
     exports = touchline.data_dir / "exports"
     exports.mkdir()
@@ -106,6 +116,14 @@ def canary_events(day: int, round_number: int) -> list[dict]:
     return [*own, friend]
 
 
+def linked_events(visitor: str, user: str) -> list[dict]:
+    """One event that links the two ids, and one of each alone."""
+    ids = ({"visitor_id": visitor, "user_id": user}, {"visitor_id": visitor}, {"user_id": user})
+    times = [rfc3339(at(0) + timedelta(hours=5, minutes=minutes)) for minutes in range(len(ids))]
+    return [{**names, "event_type": "page_view", "timestamp": time, "event_id": f"l-{visitor}-{time}"}
+            for names, time in zip(ids, times)]
+
+
 def at(day: int):
     return now().replace(hour=1, minute=0, second=0, microsecond=0) - timedelta(days=day + 1)
 
@@ -128,22 +146,24 @@ def expect_status(touchline: Touchline, path: str, body: dict, key: Key, status:
     return answer.json()
 
 
-def found(data_dir: Path) -> list[str]:
+def found(data_dir: Path, names: tuple[str, ...] = (VISITOR, USER, LATE_VISITOR)) -> list[str]:
     """Where the canaries stand: in the bytes of any file, and in the cells of any Parquet file."""
+    # As they stand in texts, addresses and JSON.
+    needles = [form.encode() for name in names for form in (name, urllib.parse.quote(name, safe=""))]
     places = []
     for path in sorted(path for path in data_dir.rglob("*") if path.is_file()):
         try:
             data = path.read_bytes()
         except FileNotFoundError:
             continue
-        if any(needle in data for needle in NEEDLES):
+        if any(needle in data for needle in needles):
             places.append(f"{path}: bytes")
-        if path.suffix == ".gz" and any(needle in gzip.decompress(data) for needle in NEEDLES):
+        if path.suffix == ".gz" and any(needle in gzip.decompress(data) for needle in needles):
             places.append(f"{path}: packed")
         if path.suffix == ".parquet" and "checkpoint" not in path.name:
             cells = pl.read_parquet(path, hive_partitioning=False).select(pl.col(pl.String))
             text = "\n".join(cell for column in cells for cell in column.drop_nulls())
-            if any(needle.decode() in text for needle in NEEDLES):
+            if any(needle.decode() in text for needle in needles):
                 places.append(f"{path}: cells")
     return places
 
@@ -153,7 +173,7 @@ def others(touchline: Touchline, key: Key, name: str) -> list[str]:
     rows = lake.table(touchline.data_dir, name, touchline.account_id(key), key.environment).collect()
     texts = []
     for row in rows.rows(named=True):
-        if row.get("visitor_id") in (VISITOR, LATE_VISITOR) or row.get("user_id") == USER:
+        if {row.get("visitor_id"), row.get("user_id")} & {VISITOR, LATE_VISITOR, USER, *LINKED_IDS}:
             continue
         # The friend's address named the canary, and does no longer.
         texts.append(repr({name: cell for name, cell in row.items() if name != "url"}))
@@ -178,7 +198,7 @@ def erase(checks: Checks, touchline: Touchline, *ids: str) -> None:
                                     "--requested-by", "ticket 17")
     text = file.read_text()
     checks.equal("the certificate is what was printed", json.loads(text), answer)
-    checks.true("it names nobody", not any(needle.decode() in text for needle in NEEDLES), text)
+    checks.true("it names nobody", not any(name in text for name in (VISITOR, USER)), text)
     verification = answer["verification"]
     checks.equal("its own look finds nothing", (verification["occurrences"], verification["found_in"]), (0, []))
     checks.true("it has looked at the files", verification["files"] > 10, verification)
@@ -223,6 +243,16 @@ def check_full_run(checks: Checks, touchline: Touchline, key: Key) -> None:
     touchline.command("jobs", "run", "visitors", "--full")
     full = {name: others(touchline, key, name) for name in incremental}
     checks.equal("what the jobs make of the rest is what a full run makes of it", incremental, full)
+
+
+def check_linked(checks: Checks, touchline: Touchline, key: Key) -> None:
+    for by, (visitor, user, given) in LINKED.items():
+        answer = touchline.command_json("erase", "--account", "shop", "--person", given)
+        checks.equal(f"by {by}: both ids are erased", len(answer["id_hashes"]), 2)
+        checks.equal(f"by {by}: nothing is left", found(touchline.data_dir, (visitor, user)), [])
+        answer = expect(touchline, key, {"events": linked_events(visitor, user)}, 422)
+        codes = [rejected["code"] for rejected in answer["rejected"]]
+        checks.equal(f"by {by}: both ids are refused", codes, ["erased"] * 3)
 
 
 def check_restart(checks: Checks, touchline: Touchline, key: Key) -> None:

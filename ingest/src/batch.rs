@@ -18,6 +18,7 @@ const DUPLICATE: &str = "duplicate";
 pub(crate) struct Batch {
     tenant: Tenant,
     received_at: DateTime<Utc>,
+    max_kept_bytes: usize,
     events: EncodedEvents,
     statuses: Vec<ItemStatus>,
     rejected: Vec<RejectedItem>,
@@ -25,10 +26,12 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn new(tenant: Tenant, received_at: DateTime<Utc>, items: usize) -> Self {
+    /// Of a refused item no text longer than `max_kept_bytes` is kept whole.
+    pub(crate) fn new(tenant: Tenant, received_at: DateTime<Utc>, items: usize, max_kept_bytes: usize) -> Self {
         Self {
             tenant,
             received_at,
+            max_kept_bytes,
             events: EncodedEvents::with_capacity(items),
             statuses: Vec::with_capacity(items),
             rejected: Vec::new(),
@@ -55,20 +58,22 @@ impl Batch {
         let code = refusal.errors.first().map_or("invalid", |error| error.code);
         let millis = self.received_at.timestamp_millis().unsigned_abs();
         let rejected_id = Builder::from_unix_timestamp_millis(millis, &entropy()).into_uuid().to_string();
-        let event_type = refusal.event_type.as_deref().unwrap_or_default();
+        // It may be refused for its size alone.
+        let kept_of = |text: &str| text[..text.floor_char_boundary(self.max_kept_bytes)].to_owned();
+        let event_type = kept_of(refusal.event_type.as_deref().unwrap_or_default());
         let kept = Rejected {
             rejected_id: rejected_id.into(),
-            event_id: refusal.event_id.as_deref().unwrap_or_default().into(),
-            event_type: event_type.into(),
+            event_id: kept_of(refusal.event_id.as_deref().unwrap_or_default()).into(),
+            event_type: event_type.as_str().into(),
             code: code.into(),
             errors: errors_json(&refusal.errors).into(),
-            body: refusal.raw.into(),
+            body: kept_of(refusal.raw).into(),
             source: refusal.source.into(),
         };
         put_rejected(&mut self.rejected_bytes, &kept);
         self.rejected.push(RejectedItem {
             index: refusal.index,
-            event_type: Some(event_type.to_owned()).filter(|text| !text.is_empty()),
+            event_type: Some(event_type).filter(|text| !text.is_empty()),
             code,
             errors: refusal.errors,
         });
@@ -99,5 +104,36 @@ impl Batch {
         }
         out.extend_from_slice(&self.rejected_bytes);
         Receipt { accepted, duplicates, rejected: self.rejected, events: self.statuses }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use touchline_schemas::{AccountId, Environment};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::receive::FieldError;
+    use crate::record::decode;
+
+    #[test]
+    fn of_a_refused_item_no_more_is_kept_than_an_event_may_have() {
+        let tenant = Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Live };
+        let mut batch = Batch::new(tenant, DateTime::UNIX_EPOCH, 1, 3);
+        let error = FieldError { pointer: String::new(), code: "event_too_large", detail: String::new() };
+        let refusal = Refusal {
+            index: 0,
+            event_id: None,
+            event_type: Some("purchase".into()),
+            errors: vec![error],
+            raw: r#"{"é":1}"#,
+            source: "api",
+        };
+        batch.refuse(refusal, &mut || [0; 10]);
+        let mut payload = Vec::new();
+        batch.put(|_| true, &mut payload);
+        let request = decode(&payload).unwrap();
+        let [kept] = request.rejected.as_slice() else { panic!("one is refused: {request:?}") };
+        assert_eq!((kept.body.as_ref(), kept.event_type.as_ref()), (r#"{""#, "pur"));
     }
 }

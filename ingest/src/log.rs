@@ -3,5 +3,5 @@
 mod segment;
 mod writer;
 
-pub use segment::{Damage, Segment, SegmentFile, list_segments};
+pub use segment::{Damage, Segment, SegmentFile, list_segments, segment_sequence};
 pub use writer::{Appended, LogError, LogOptions, LogWriter};

@@ -142,7 +142,7 @@ impl Inner {
             entropy: &mut entropy,
         };
         let items = receive::read(endpoint, body, &mut context)?;
-        let mut batch = Batch::new(origin.tenant, received_at, items.len());
+        let mut batch = Batch::new(origin.tenant, received_at, items.len(), self.limits.max_event_bytes);
         for item in items {
             batch.push(item, &mut entropy);
         }

@@ -1,4 +1,5 @@
-//! Job `compaction`: makes few, large, sorted files of the many small ones that ingest writes.
+//! Job `compaction`: makes few, large, sorted files of the many small ones that ingest writes, and the job `sessions` of
+//! ids that went out of use.
 //!
 //! Rows only come to lie in other files, so its commits say that no data changed: incremental readers leave them out.
 //! Which files are merged is decided in `compaction/plan.rs`, how in `touchline-lake`.
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{Days, NaiveDate};
-use touchline_lake::{Commit, CommitInfo, DataFile, Lake, LakeError, LakeTable, NewFile, Snapshot};
+use touchline_lake::{Commit, CommitInfo, DataFile, LOG_KEPT, Lake, LakeError, LakeTable, Merged, NewFile, Snapshot};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
 use uuid::Uuid;
@@ -19,15 +20,13 @@ mod plan;
 use plan::{Eagerness, Limits, merges};
 
 const NAME: &str = "compaction";
-/// Tables whose files are merged: the raw ones. A derived table's job replaces its files whole.
-const TABLES: [Table; 2] = [Table::Events, Table::RejectedEvents];
+/// Tables whose files are merged: those that only grow. Elsewhere a job replaces its files whole.
+const TABLES: [Table; 3] = [Table::Events, Table::RejectedEvents, Table::SessionRevisions];
 /// How often a commit is tried again when ingest was faster. It commits every second or so, and a try takes
 /// milliseconds: more than a few in a row mean that something else is wrong.
 const MAX_CONFLICTS: usize = 50;
 /// Days whose files may still grow: those of today and, around midnight, of yesterday.
 const OPEN_DAYS: u64 = 1;
-/// How long the log's entries are kept, in days; the same as the tables' own setting.
-const LOG_KEPT_DAYS: i64 = 2;
 
 /// The job.
 #[derive(Debug, Clone)]
@@ -75,8 +74,7 @@ impl Job for CompactionJob {
             report.source_version = report.source_version.or(Some(version));
             // Ingest makes entries of the log faster than anybody, and this job runs often.
             let now = context.clock.now();
-            let kept_from = now - chrono::Duration::days(LOG_KEPT_DAYS);
-            table.expire_log(kept_from, now).await.map_err(JobError::failed)?;
+            table.expire_log(now - LOG_KEPT, now).await.map_err(JobError::failed)?;
         }
         Ok(report)
     }
@@ -150,10 +148,13 @@ async fn merge_once(
 ) -> Result<bool, JobError> {
     let unique = Uuid::now_v7().simple().to_string();
     let started = context.clock.now();
+    context.progress.expect(files.iter().map(|file| file.rows).sum());
+    let Merged { file: merged, files: taken } =
+        table.merge_files(files, &unique, started).await.map_err(JobError::failed)?;
+    // The rest is for the next round.
+    let files = &files[..taken];
     let bytes: u64 = files.iter().map(|file| file.size_bytes).sum();
     let rows: u64 = files.iter().map(|file| file.rows).sum();
-    context.progress.expect(rows);
-    let merged = table.merge_files(files, &unique, started).await.map_err(JobError::failed)?;
     if merged.rows != rows {
         // What is taken out must be what is put in.
         let detail = format!("{} rows were read as {}", rows, merged.rows);
@@ -188,12 +189,10 @@ async fn commit(
         if !files.iter().all(|file| present.contains(file)) {
             return Ok(false);
         }
-        // Up to when everything is in the table does not change by where it lies.
-        let watermark = snapshot.info.as_ref().and_then(|info| info.watermark);
         let commit = Commit {
             add: vec![merged.clone()],
             remove: files.to_vec(),
-            info: CommitInfo { watermark, ..CommitInfo::default() },
+            info: snapshot.info.as_ref().map(CommitInfo::carried_on).unwrap_or_default(),
             based_on: snapshot.version,
             rewrite: true,
             ..Commit::default()

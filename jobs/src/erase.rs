@@ -33,7 +33,7 @@ pub use scan::{Found, Unpack, files_below, scan};
 pub const RAW_TABLES: [Table; 2] = [Table::Events, Table::RejectedEvents];
 /// How often a commit is tried again when somebody else was faster.
 const MAX_CONFLICTS: usize = 50;
-/// A file that cannot be read and that nobody has touched for so long is what a writer left that died.
+/// A file that no version has named and that nobody has touched for so long is what a writer left that died.
 const LEFTOVER_AFTER: Duration = Duration::minutes(10);
 
 /// Why an erasure could not go on. It can be run again from the start at any time.
@@ -148,16 +148,10 @@ fn commit_of(
     replaced: &BTreeMap<String, (DataFile, Option<NewFile>)>,
 ) -> Commit {
     let is_raw = RAW_TABLES.contains(&table.table());
-    let before = snapshot.info.clone().unwrap_or_default();
-    let info = if is_raw {
-        CommitInfo { watermark: before.watermark, ..CommitInfo::default() }
-    } else {
-        CommitInfo { changes: Vec::new(), ..before }
-    };
     Commit {
         add: replaced.values().filter_map(|(_, new)| new.clone()).collect(),
         remove: replaced.values().map(|(old, _)| old.clone()).collect(),
-        info,
+        info: snapshot.info.as_ref().map(CommitInfo::carried_on).unwrap_or_default(),
         based_on: snapshot.version,
         rewrite: !is_raw,
         ..Commit::default()
@@ -178,31 +172,52 @@ pub struct Sweeper<'a> {
 
 impl Sweeper<'_> {
     /// Deletes files of the tables' folders that hold the ids and that no version names: replaced ones, change files,
-    /// and what a writer left that died.
+    /// and what a writer left that died. Returns those that ingest, which goes on meanwhile, may be about to commit: they
+    /// are left alone, and have to be looked at again until they are named, gone, or too old for that.
     ///
-    /// No job may run meanwhile: what it has written and not yet committed looks like this too.
-    pub async fn strays(&self, now: DateTime<Utc>, done: &mut Certificate) -> Result<(), EraseError> {
+    /// No job may run meanwhile: what it has written and not yet committed looks like a leftover too.
+    pub async fn strays(&self, now: DateTime<Utc>, done: &mut Certificate) -> Result<Vec<PathBuf>, EraseError> {
+        let mut unsettled = Vec::new();
         for table in Table::ALL {
             let table = self.lake.table(table);
-            let named = table.named_files().await?;
             let others = self.changes_of_others(table).await?;
-            let changes: HashSet<String> = table.named_changes().await?.into_iter().map(|(_, path)| path).collect();
-            for file in table.stored_files().await? {
-                let is_live = named.contains(&file.path) && !changes.contains(&file.path);
-                if is_live || others.contains(&file.path) || !self.may_be_ours(&file.path) {
+            // In this order: a file that is committed between the two looks is named by the second.
+            let stored = table.stored_files().await?;
+            let snapshot = table.snapshot().await?;
+            let live: HashSet<&str> = data_files(&snapshot).collect();
+            let mut replaced: Option<HashSet<String>> = None;
+            for file in stored {
+                let is_ours = self.may_be_ours(&file.path) && !others.contains(&file.path);
+                let path = table.folder().join(&file.path);
+                if live.contains(file.path.as_str()) || !is_ours || !self.must_go(&path)? {
                     continue;
                 }
-                let path = table.folder().join(&file.path);
-                match self.look(&path)? {
-                    Some((Found::Ids(0), _)) | None => {}
-                    Some((Found::Unreadable, _)) if file.modified_at > now - LEFTOVER_AFTER => {
-                        done.unreadable_files.push(self.shown(&path));
-                    }
-                    Some(_) => done.deleted_files.push(self.delete(&path)?),
+                // It may have been named since.
+                if data_files(&*table.snapshot().await?).any(|named| named == file.path) {
+                    continue;
                 }
+                if RAW_TABLES.contains(&table.table()) && !file.is_sorted() && file.modified_at > now - LEFTOVER_AFTER {
+                    let replaced = match &replaced {
+                        Some(replaced) => replaced,
+                        None => replaced.insert(table.removed_files().await?),
+                    };
+                    if !replaced.contains(&file.path) {
+                        unsettled.push(path);
+                        continue;
+                    }
+                }
+                done.deleted_files.push(self.delete(&path)?);
             }
         }
-        Ok(())
+        Ok(unsettled)
+    }
+
+    /// Whether a file holds ids, or may hold some that nobody can read.
+    fn must_go(&self, path: &Path) -> Result<bool, EraseError> {
+        Ok(match self.look(path)? {
+            Some((Found::Ids(0), _)) | None => false,
+            Some((Found::Ids(_) | Found::Unreadable, _)) => true,
+        })
     }
 
     /// Deletes files below a folder that hold the ids. What cannot be read is left and listed.
@@ -276,6 +291,11 @@ impl Sweeper<'_> {
         let path = path.to_string_lossy().into_owned();
         self.needles.replaced_in(&path).unwrap_or(path)
     }
+}
+
+/// The data files that a version names.
+fn data_files(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    snapshot.tenants().flat_map(|tenant| snapshot.files(tenant)).map(|file| file.path.as_str())
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> EraseError {

@@ -71,7 +71,7 @@ impl Job for SessionsJob {
         };
         if tenants.is_empty() && done(&stored) == Some(events.version) {
             // A run that was cut off right after its commit has left this for the next.
-            revisions::catch_up(&self.engine, &context.clock).await?;
+            revisions::catch_up(self, &context.clock).await?;
             report.unchanged = true;
             return Ok(report);
         }
@@ -127,7 +127,7 @@ impl Job for SessionsJob {
             .commit_with(table, NAME, stored.version, info, context.clock.now())
             .await
             .map_err(JobError::failed)?;
-        revisions::catch_up(&self.engine, &context.clock).await?;
+        revisions::catch_up(self, &context.clock).await?;
         Ok(report)
     }
 }

@@ -10,15 +10,13 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Duration, Utc};
-use touchline_lake::{Lake, LakeError, LakeTable, Strays};
+use touchline_lake::{LOG_KEPT, Lake, LakeError, LakeTable, Strays};
 use touchline_schemas::control::{ControlDb, RunStatus};
 use touchline_schemas::tables::Table;
 
 use crate::{Job, JobContext, JobError, JobPlan, JobReport, RunRequest};
 
 const NAME: &str = "vacuum";
-/// Entries of the log are kept for as long as the tables' own setting says.
-const LOG_KEPT: Duration = Duration::days(2);
 /// Runs of the ledger among which the running ones are looked for.
 const RUNS_LOOKED_AT: u64 = 1_000;
 

@@ -25,7 +25,7 @@ pub use auth::AuthConfig;
 pub use error::ConfigError;
 pub use ingest::IngestConfig;
 pub use jobs::{JobConfig, JobsConfig};
-pub use lake::LakeConfig;
+pub use lake::{LOG_KEPT_HOURS, LakeConfig};
 pub use log::LogConfig;
 pub use query::QueryConfig;
 pub use secret::Secret;
@@ -200,6 +200,7 @@ mod tests {
             "jobs.visitors.max_retries must be between 0 and 20, not 99",
         );
         check_refused("[lake]\nuri = \"s3://bucket\"", "lake.uri must be a directory");
+        check_refused("[lake]\nvacuum_after_hours = 71", "lake.vacuum_after_hours must be between 72 and 8760, not 71");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod keys;
 mod leases;
 mod migrations;
 mod moment;
+mod pending_erasures;
 mod scopes;
 
 use std::path::Path;
@@ -34,6 +35,7 @@ pub use job_runs::{JobRun, NewRun, RunId, RunOutcome, RunStatus, Trigger};
 pub use keys::{ApiKey, AuthFailure, AuthenticatedKey, KeyKind, KeyRef, NewKey, PlainKey};
 pub use leases::LeaseState;
 pub use migrations::Migrator;
+pub use pending_erasures::PendingErasure;
 pub use scopes::{Scope, Scopes, ScopesError};
 
 /// How long a statement waits for another process's write.

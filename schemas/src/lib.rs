@@ -9,9 +9,11 @@ pub mod control;
 pub mod event;
 pub mod money;
 pub mod paths;
+pub mod person;
 pub mod tables;
 pub mod tenant;
 pub mod timestamp;
 
 pub use clock::{Clock, MockClock, SystemClock};
+pub use person::{IdType, TypedId};
 pub use tenant::{AccountId, Environment, Tenant};

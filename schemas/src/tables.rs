@@ -178,11 +178,11 @@ impl Table {
         match self {
             Table::Events => &events::SORT_COLUMNS,
             Table::RejectedEvents => &[rejected_events::RECEIVED_AT, rejected_events::REJECTED_ID],
+            Table::SessionRevisions => &[session_revisions::REVISED_AT, session_revisions::SESSION_ID],
             Table::Sessions
             | Table::Visitors
             | Table::IdentityEdges
             | Table::Identities
-            | Table::SessionRevisions
             | Table::Touchpoints
             | Table::Attribution
             | Table::TrafficRollups

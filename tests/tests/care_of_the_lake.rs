@@ -7,18 +7,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use touchline_ingest::event_ids::{EventIdIndex, IdHash};
 use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
-use touchline_jobs::erase::{Erased, Needles, erase_rows};
+use touchline_jobs::erase::{Certificate, Erased, FORMAT, HASH, Needles, Sweeper, Verification, erase_rows};
 use touchline_jobs::{CompactionJob, Job, JobContext, JobReport, RetentionJob, RunRequest, VacuumJob};
-use touchline_lake::{Lake, LakeOptions};
+use touchline_lake::{Commit, CommitInfo, EncodedRows, Lake, LakeOptions};
 use touchline_schemas::control::{AccountSettings, ControlDb, NewRun, RunOutcome, Trigger};
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
-use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
+use touchline_schemas::{AccountId, Clock, Environment, MockClock, Tenant, TypedId};
 use touchline_tests::installation::Installation;
 use touchline_tests::rows::{only, rows};
 use uuid::Uuid;
@@ -318,6 +319,96 @@ async fn entries_of_the_log_go_and_the_table_stays() {
     assert_eq!(store(&mut installation.writer, 46, tenant(), &sent(44..46)).await, 1);
 }
 
+/// A table's log whose files have the times that the test gives them.
+struct Log {
+    folder: PathBuf,
+    dated: BTreeSet<String>,
+}
+
+impl Log {
+    /// Names of files, in order.
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Gives every file that has come since the last time this one.
+    fn date(&mut self, at: DateTime<Utc>) {
+        for name in self.names() {
+            if self.dated.insert(name.clone()) {
+                std::fs::File::open(self.folder.join(name)).unwrap().set_modified(at.into()).unwrap();
+            }
+        }
+    }
+
+    /// Versions of files whose names end so.
+    fn versions(&self, ending: &str) -> Vec<i64> {
+        self.names().iter().filter_map(|name| name.strip_suffix(ending)?.parse().ok()).collect()
+    }
+}
+
+async fn commit_nothing(lake: &Lake, clock: &Arc<MockClock>) {
+    let table = lake.table(Table::Events);
+    let commit = Commit { based_on: table.version().await.unwrap(), ..Commit::default() };
+    table.commit(commit, clock.now()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_grows_all_the_time_keeps_two_days_and_tells_each_version_of_them() {
+    const COMMITS_PER_HOUR: i64 = 3;
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let lake = Lake::open(&folder.path().join("lake"), LakeOptions { checkpoint_interval: 4 }).await.unwrap();
+    let table = lake.table(Table::Events);
+    let mut log = Log { folder: folder.path().join("lake/events/_delta_log"), dated: BTreeSet::new() };
+    log.date(clock.now());
+    for number in 1..=80 * COMMITS_PER_HOUR {
+        clock.advance(TimeDelta::minutes(60 / COMMITS_PER_HOUR));
+        commit_nothing(&lake, &clock).await;
+        log.date(clock.now());
+        if number % 2 == 0 {
+            table.expire_log(clock.now() - TimeDelta::days(2), clock.now()).await.unwrap();
+            log.date(clock.now());
+        }
+    }
+    let entries = log.versions(".json");
+    let (oldest, newest) = (entries[0], *entries.last().unwrap());
+    assert_eq!(newest, 80 * COMMITS_PER_HOUR);
+    let two_days = newest - 48 * COMMITS_PER_HOUR;
+    assert!((two_days - 5 * COMMITS_PER_HOUR..=two_days).contains(&oldest), "the log begins with version {oldest}");
+    assert_eq!(entries, (oldest..=newest).collect::<Vec<_>>());
+    let checkpoints = log.versions(".checkpoint.parquet").len();
+    assert!((10..=20).contains(&checkpoints), "{checkpoints} checkpoints are kept");
+    for version in two_days..=newest {
+        assert_eq!(table.snapshot_at(version).await.unwrap().version, version);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_was_never_finished_is_none() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let lake = Lake::open(&folder.path().join("lake"), LakeOptions { checkpoint_interval: 20 }).await.unwrap();
+    let table = lake.table(Table::Events);
+    for _ in 0..3 {
+        commit_nothing(&lake, &clock).await;
+    }
+    let mut log = Log { folder: folder.path().join("lake/events/_delta_log"), dated: BTreeSet::new() };
+    let leftovers = ["00000000000000000003.checkpoint.5-1.tmp", "_0197f0.tmp"];
+    for leftover in leftovers {
+        std::fs::write(log.folder.join(leftover), "half a checkpoint").unwrap();
+    }
+    log.date(clock.now() - TimeDelta::days(3));
+    std::fs::write(log.folder.join("_0197f1.tmp"), "somebody writes this").unwrap();
+    log.date(clock.now());
+    table.expire_log(clock.now() - TimeDelta::days(2), clock.now()).await.unwrap();
+    assert_eq!(log.versions(".checkpoint.parquet"), [3]);
+    assert_eq!(log.versions(".json"), [3]);
+    assert_eq!(log.names().iter().filter(|name| name.ends_with(".tmp")).collect::<Vec<_>>(), ["_0197f1.tmp"]);
+    let fresh = Lake::open(&folder.path().join("lake"), LakeOptions { checkpoint_interval: 20 }).await.unwrap();
+    assert_eq!(fresh.table(Table::Events).version().await.unwrap(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn retention_removes_whole_days_of_the_accounts_that_want_it() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
@@ -354,7 +445,7 @@ async fn erasing_takes_out_one_person_beside_a_compaction() {
         store(&mut installation.writer, i64::from(number) + 1, tenant(), &sent(number * 20..number * 20 + 20)).await;
     }
     let lake = Lake::open(&folder.path().join("lake"), LakeOptions { checkpoint_interval: 20 }).await.unwrap();
-    let needles = Needles::new(["visitor-2".to_owned()].into(), "erased-1".into());
+    let needles = Needles::new([TypedId::visitor("visitor-2")].into(), "erased-1".into());
     let erased = Arc::new(Erased { needles, shared: Vec::new() });
     let shared_clock: touchline_schemas::clock::SharedClock = clock.clone();
     let table = installation.engine.lake().table(Table::Events);
@@ -368,4 +459,105 @@ async fn erasing_takes_out_one_person_beside_a_compaction() {
     assert!(left.iter().all(|row| !row.contains("visitor-2")));
     let again = erase_rows(table, tenant(), &erased, false, &shared_clock).await.unwrap();
     assert_eq!((again.rows_removed, again.versions[0]), (0, again.versions[1]));
+}
+
+fn certificate(account_id: AccountId) -> Certificate {
+    Certificate {
+        format: FORMAT,
+        account_id,
+        account: "acme".into(),
+        requested_by: None,
+        requested_at: begin(),
+        completed_at: None,
+        hash: HASH,
+        id_hashes: Vec::new(),
+        shared_ids: 0,
+        has_short_ids: false,
+        tables: Vec::new(),
+        deleted_files: Vec::new(),
+        unreadable_files: Vec::new(),
+        verification: Verification::default(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_leaves_alone_what_ingest_may_be_about_to_commit() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let mut installation = Installation::open(folder.path(), clock.clone(), 2).await.unwrap();
+    store(&mut installation.writer, 1, tenant(), &sent(0..20)).await;
+    let lake = installation.engine.lake();
+    let table = lake.table(Table::Events);
+    let needles = Needles::new([TypedId::visitor("visitor-2")].into(), "erased-1".into());
+    let erased = Arc::new(Erased { needles: needles.clone(), shared: Vec::new() });
+    let shared_clock: touchline_schemas::clock::SharedClock = clock.clone();
+    let before = stored(lake, Table::Events).await;
+    erase_rows(table, tenant(), &erased, false, &shared_clock).await.unwrap();
+    let after = stored(lake, Table::Events).await;
+    // Ingest has written a file and not committed it yet; and a merge was in vain.
+    let replaced = table.folder().join(before.iter().next().unwrap());
+    let [written, merged] = ["node-1-000000000002.zstd.parquet", "sorted-1.zstd.parquet"].map(|name| {
+        let copy = replaced.with_file_name(name);
+        std::fs::copy(&replaced, &copy).unwrap();
+        std::fs::File::open(&copy).unwrap().set_modified(begin().into()).unwrap();
+        copy
+    });
+    let sweeper = Sweeper { lake, account_id: tenant().account_id, needles: &needles, unpack: &|_, _| None };
+    let mut done = certificate(tenant().account_id);
+    assert_eq!(sweeper.strays(begin() + TimeDelta::minutes(9), &mut done).await.unwrap(), [written.clone()]);
+    assert!(written.exists() && !merged.exists());
+    assert_eq!(done.deleted_files.len(), before.len() + 1, "what was replaced goes at once: {before:?}");
+    assert_eq!(sweeper.strays(begin() + TimeDelta::minutes(11), &mut done).await.unwrap(), [] as [PathBuf; 0]);
+    assert!(!written.exists());
+    let kept: BTreeSet<_> = after.difference(&before).cloned().collect();
+    assert_eq!(stored(lake, Table::Events).await, kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn change_files_without_revisions_are_read_once() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let mut installation = Installation::open(folder.path(), clock.clone(), 2).await.unwrap();
+    let lake = installation.engine.lake().clone();
+    let read_up_to = async || {
+        let info = lake.table(Table::SessionRevisions).snapshot().await.unwrap().info.clone();
+        info.and_then(|info| info.source_version)
+    };
+    store(&mut installation.writer, 1, tenant(), &sent(0..5)).await;
+    installation.run_jobs(false).await.unwrap();
+    assert_eq!(read_up_to().await, None, "the first run names no change files");
+    store(&mut installation.writer, 2, tenant(), &sent(5..10)).await;
+    installation.run_jobs(false).await.unwrap();
+    assert_eq!(read_up_to().await, Some(lake.table(Table::Sessions).version().await.unwrap()));
+    let revisions = rows(&installation.engine, Table::SessionRevisions, tenant()).await.unwrap();
+    assert_eq!(revisions, [] as [String; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_table_that_only_a_job_writes_are_merged_and_the_job_knows_where_it_was() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let installation = Installation::open(folder.path(), clock.clone(), 2).await.unwrap();
+    let lake = installation.engine.lake();
+    let table = lake.table(Table::SessionRevisions);
+    for number in (0..10_i64).rev() {
+        let revised_at = TimestampMicrosecondArray::from_iter_values([begin().timestamp_micros() + number]);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values([format!("session-{number}")])),
+            Arc::new(StringArray::new_null(1)),
+            Arc::new(revised_at.with_timezone("UTC")),
+        ];
+        let revision = RecordBatch::try_new(Table::SessionRevisions.file_schema(), columns).unwrap();
+        let encoded = EncodedRows::new(Table::SessionRevisions, &revision).unwrap();
+        let written =
+            table.write_file(tenant(), begin().date_naive(), &format!("{number}"), encoded, clock.now()).await;
+        let info = CommitInfo { source_version: Some(20 - number), ..CommitInfo::default() };
+        let based_on = table.version().await.unwrap();
+        let commit = Commit { add: vec![written.unwrap()], info, based_on, ..Commit::default() };
+        table.commit(commit, clock.now()).await.unwrap();
+    }
+    let before = rows(&installation.engine, Table::SessionRevisions, tenant()).await.unwrap();
+    compact(lake, &clock, false).await;
+    let snapshot = table.snapshot().await.unwrap();
+    let [merged] = snapshot.files(tenant()) else { panic!("one file is left: {:?}", snapshot.files(tenant())) };
+    assert!(merged.is_sorted());
+    assert_eq!(rows(&installation.engine, Table::SessionRevisions, tenant()).await.unwrap(), before);
+    assert_eq!(snapshot.info.as_ref().unwrap().source_version, Some(20));
 }

@@ -95,7 +95,7 @@ impl Importer {
         let received_at = self.clock.now();
         let erased = self.erased.current();
         let mut entropy = rand::random::<[u8; 10]>;
-        let mut batch = Batch::new(self.tenant, received_at, lines.len());
+        let mut batch = Batch::new(self.tenant, received_at, lines.len(), self.limits.max_event_bytes);
         for (index, line) in lines.iter().enumerate() {
             let mut ids = rand::random::<[u8; 10]>;
             let mut context = RequestContext {

@@ -10,11 +10,11 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate};
 use tokio::sync::mpsc;
 use touchline_lake::{Commit, CommitInfo, EncodedRows, Lake, LakeError, LakeTable, NewFile, Txn};
-use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::control::{ControlDb, ControlError, Erasures};
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
+use touchline_schemas::{IdType, Tenant};
 
 use super::catch_up::catch_up;
 use super::counts::{Counter, SegmentCounts, Tally};
@@ -400,9 +400,13 @@ struct Fresh<'r> {
 }
 
 fn is_erased(event: &LoggedEvent<'_>, tenant: Tenant, erasures: &Erasures) -> bool {
-    const IDS: [usize; 2] = [TextField::VisitorId.index(), TextField::UserId.index()];
-    erasures.any_of(tenant.account_id)
-        && event.texts().any(|(field, id)| IDS.contains(&field) && erasures.find(tenant.account_id, id).is_some())
+    const IDS: [(usize, IdType); 2] =
+        [(TextField::VisitorId.index(), IdType::Visitor), (TextField::UserId.index(), IdType::User)];
+    let is_found = |field: usize, id: &str| {
+        let id_type = IDS.into_iter().find(|(of_type, _)| *of_type == field).map(|(_, id_type)| id_type);
+        id_type.is_some_and(|id_type| erasures.find(tenant.account_id, id_type, id).is_some())
+    };
+    erasures.any_of(tenant.account_id) && event.texts().any(|(field, id)| is_found(field, id))
 }
 
 fn date_of(micros: i64) -> NaiveDate {

@@ -68,7 +68,8 @@ impl Segment {
         Ok(Self::parse(file.sequence, fs::read(&file.path)?))
     }
 
-    fn parse(sequence: i64, bytes: Vec<u8>) -> Self {
+    /// Finds the records in a segment's bytes.
+    pub fn parse(sequence: i64, bytes: Vec<u8>) -> Self {
         let mut segment = Self { sequence, damage: Vec::new(), bytes: Vec::new(), payloads: Vec::new() };
         let mut sealed = false;
         let mut at = 0;
@@ -183,14 +184,17 @@ pub(super) fn segment_path(folder: &Path, sequence: i64) -> PathBuf {
     folder.join(format!("{sequence:020}.log"))
 }
 
+/// The number of a segment, by the name of its file; `None` for any other file's.
+pub fn segment_sequence(path: &Path) -> Option<i64> {
+    path.file_name()?.to_str()?.strip_suffix(".log")?.parse().ok()
+}
+
 /// The segments in `folder`, oldest first.
 pub fn list_segments(folder: &Path) -> io::Result<Vec<SegmentFile>> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let sequence = name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|digits| digits.parse().ok());
-        if let Some(sequence) = sequence {
+        if let Some(sequence) = segment_sequence(&entry.path()) {
             segments.push(SegmentFile { sequence, path: entry.path(), size_bytes: entry.metadata()?.len() });
         }
     }

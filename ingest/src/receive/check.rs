@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use touchline_schemas::control::Erasures;
 use touchline_schemas::event::{RESERVED_PREFIX, TextField, is_known_reserved_type};
-use touchline_schemas::{Tenant, timestamp};
+use touchline_schemas::{IdType, Tenant, timestamp};
 use uuid::Builder;
 
 use super::answer::FieldError;
@@ -200,7 +200,8 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
         }
         (None, ..) => None,
     };
-    let erased_hash = visitor_id.as_deref().and_then(|id| context.erased.find(context.tenant.account_id, id));
+    let erased_hash =
+        visitor_id.as_deref().and_then(|id| context.erased.find(context.tenant.account_id, IdType::Visitor, id));
     if let Some(hash) = erased_hash {
         return Checked::Refused(refusal_of_erased(incoming.index, incoming.source, hash));
     }
@@ -250,8 +251,11 @@ pub(super) fn erased(incoming: &Incoming<'_>, context: &RequestContext<'_>) -> O
     if !context.erased.any_of(account_id) {
         return None;
     }
-    let ids = [incoming.visitor_id, incoming.user_id].into_iter().flatten().filter_map(text_of);
-    let mut hashes = ids.filter_map(|id| context.erased.find(account_id, &id));
+    let ids = [(IdType::Visitor, incoming.visitor_id), (IdType::User, incoming.user_id)];
+    let mut hashes = ids.into_iter().filter_map(|(id_type, id)| {
+        let id = text_of(id?)?;
+        context.erased.find(account_id, id_type, &id)
+    });
     hashes.next().map(|hash| refusal_of_erased(incoming.index, incoming.source, hash))
 }
 

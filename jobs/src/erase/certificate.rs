@@ -8,7 +8,7 @@ use touchline_schemas::control::IdHashHex;
 /// The form of the certificate.
 pub const FORMAT: u32 = 1;
 /// How the ids are hashed.
-pub const HASH: &str = "sha256(salt, account, id)";
+pub const HASH: &str = "sha256(salt, account, type, id)";
 
 /// A record of an erasure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,7 +29,8 @@ pub struct Certificate {
     pub hash: &'static str,
     /// The ids that were erased and are refused, hashed with this installation's salt.
     pub id_hashes: Vec<IdHashHex>,
-    /// Ids that other people have as well: of these only what the person did was erased, and they are not refused.
+    /// Ids that other people have as well, or of which another person has one that reads alike: of these only what the
+    /// person did was erased, and they are not refused.
     pub shared_ids: usize,
     /// Whether some ids are too short to be looked for inside of texts and files.
     pub has_short_ids: bool,

@@ -1,8 +1,10 @@
 //! What is looked for: the ids of a person, as whole values and inside of texts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use memchr::memmem;
+use touchline_pipeline::identities::{USER_PREFIX, VISITOR_PREFIX};
+use touchline_schemas::{IdType, TypedId};
 
 /// An id that is shorter than this is only looked for as a whole value: inside of texts and files it would be found
 /// everywhere.
@@ -11,7 +13,7 @@ pub const MIN_SEARCHED_BYTES: usize = 6;
 /// The ids of a person.
 #[derive(Debug, Clone)]
 pub struct Needles {
-    ids: BTreeSet<String>,
+    ids: BTreeMap<IdType, BTreeSet<String>>,
     /// The forms in which the ids stand inside of texts, the longest first.
     forms: Vec<String>,
     replacement: String,
@@ -19,8 +21,8 @@ pub struct Needles {
 
 impl Needles {
     /// Looks for `ids`; what stands inside of a text becomes `replacement`.
-    pub fn new(ids: BTreeSet<String>, replacement: String) -> Self {
-        let long = ids.iter().filter(|id| id.len() >= MIN_SEARCHED_BYTES);
+    pub fn new(ids: BTreeSet<TypedId>, replacement: String) -> Self {
+        let long = ids.iter().map(|typed| &typed.id).filter(|id| id.len() >= MIN_SEARCHED_BYTES);
         let forms = long.flat_map(|id| {
             let encoded = [Case::Upper, Case::Lower].map(|case| percent_encoded(id, case));
             encoded.into_iter().chain([id.clone(), json_escaped(id)])
@@ -28,23 +30,36 @@ impl Needles {
         let forms: BTreeSet<String> = forms.collect();
         let mut forms: Vec<String> = forms.into_iter().collect();
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        Self { ids, forms, replacement }
+        let mut by_type: BTreeMap<IdType, BTreeSet<String>> = BTreeMap::new();
+        for TypedId { id_type, id } in ids {
+            by_type.entry(id_type).or_default().insert(id);
+        }
+        Self { ids: by_type, forms, replacement }
     }
 
     /// The ids.
-    pub fn ids(&self) -> &BTreeSet<String> {
-        &self.ids
+    pub fn ids(&self) -> Vec<TypedId> {
+        let typed = |(id_type, ids): (&IdType, &BTreeSet<String>)| {
+            let id_type = *id_type;
+            ids.iter().map(move |id| TypedId { id_type, id: id.clone() }).collect::<Vec<_>>()
+        };
+        self.ids.iter().flat_map(typed).collect()
     }
 
     /// Whether all of the ids are long enough to be looked for inside of texts and files.
     pub fn are_all_searched(&self) -> bool {
-        self.ids.iter().all(|id| id.len() >= MIN_SEARCHED_BYTES)
+        self.ids.values().flatten().all(|id| id.len() >= MIN_SEARCHED_BYTES)
     }
 
-    /// Whether a value is one of the ids, or a person's name made of one: `v:` or `u:` before it.
-    pub fn is_id(&self, value: &str) -> bool {
-        let bare = value.strip_prefix("v:").or_else(|| value.strip_prefix("u:"));
-        self.ids.contains(value) || bare.is_some_and(|bare| self.ids.contains(bare))
+    /// Whether a value of this type is one of the ids.
+    pub fn is_id(&self, id_type: IdType, value: &str) -> bool {
+        self.ids.get(&id_type).is_some_and(|ids| ids.contains(value))
+    }
+
+    /// Whether a person is named after one of the ids.
+    pub fn is_person(&self, person_id: &str) -> bool {
+        let is_of = |prefix, id_type| person_id.strip_prefix(prefix).is_some_and(|id| self.is_id(id_type, id));
+        is_of(VISITOR_PREFIX, IdType::Visitor) || is_of(USER_PREFIX, IdType::User)
     }
 
     /// How often ids stand in a text, each between characters that are neither letters nor digits.
@@ -124,7 +139,7 @@ mod tests {
     use super::*;
 
     fn needles(ids: &[&str]) -> Needles {
-        Needles::new(ids.iter().map(|id| (*id).to_owned()).collect(), "erased-7".into())
+        Needles::new(ids.iter().map(|id| TypedId::user(*id)).collect(), "erased-7".into())
     }
 
     #[test]
@@ -147,7 +162,14 @@ mod tests {
     #[test]
     fn short_ids_are_only_whole_values() {
         let needles = needles(&["u1"]);
-        assert!(needles.is_id("u1") && needles.is_id("u:u1") && !needles.is_id("u11"));
+        assert!(needles.is_id(IdType::User, "u1") && !needles.is_id(IdType::User, "u11"));
         assert!(!needles.are_all_searched());
+    }
+
+    #[test]
+    fn an_id_is_one_of_its_type() {
+        let needles = needles(&["u1"]);
+        assert!(needles.is_person("u:u1") && !needles.is_person("v:u1") && !needles.is_person("u1"));
+        assert!(!needles.is_id(IdType::Visitor, "u1"));
     }
 }

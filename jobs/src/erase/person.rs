@@ -4,15 +4,19 @@ use std::collections::BTreeSet;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
+use serde::{Deserialize, Serialize};
 use touchline_lake::{Lake, LakeError};
-use touchline_schemas::Tenant;
-use touchline_schemas::tables::{Table, identities, identity_edges};
+use touchline_pipeline::identities::{USER_PREFIX, VISITOR_PREFIX};
+use touchline_schemas::tables::{Table, identities};
+use touchline_schemas::{AccountId, Environment, IdType, Tenant, TypedId};
 
 /// An id that several people have, and a span of time in which it was one's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SharedId {
+    /// Where it was.
+    pub environment: Environment,
     /// The id.
-    pub id: String,
+    pub id: TypedId,
     /// From here on, in microseconds since 1970; since ever without it.
     pub from_us: Option<i64>,
     /// Up to here, exclusive; for ever without it.
@@ -26,13 +30,27 @@ impl SharedId {
     }
 }
 
-/// The ids of a person.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The ids of a person. What is one person in one environment is one in the other: an account has its people once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
-    /// Those that are nobody else's.
-    pub ids: BTreeSet<String>,
-    /// Those that others have too.
-    pub shared: Vec<SharedId>,
+    /// Those that are nobody else's in any environment, and that no id of somebody else's reads like.
+    pub ids: BTreeSet<TypedId>,
+    /// The others.
+    pub shared: BTreeSet<SharedId>,
+}
+
+impl Person {
+    /// Whether it is the same as another, of whom something else is known.
+    pub fn is_one_with(&self, other: &Self) -> bool {
+        !self.ids.is_disjoint(&other.ids)
+    }
+
+    /// Adds what is known of the same person besides. What somebody else has by either is not the person's alone.
+    pub fn unite(&mut self, other: Self) {
+        self.ids.extend(other.ids);
+        self.shared.extend(other.shared);
+        self.ids.retain(|id| !self.shared.iter().any(|shared| shared.id == *id));
+    }
 }
 
 /// Why it is not known who is meant.
@@ -49,16 +67,37 @@ pub enum PersonError {
 /// A row of `identities`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Identity {
-    id_type: String,
-    id: String,
+    environment: Environment,
+    id: TypedId,
     person_id: String,
     from_us: Option<i64>,
     to_us: Option<i64>,
 }
 
-/// Everybody that `given` names, each a visitor id, a user id or a person's id.
-pub async fn resolve(lake: &Lake, tenant: Tenant, given: &[String]) -> Result<Person, PersonError> {
-    let known = read(lake, tenant).await?;
+impl Identity {
+    /// The user that the person is named after; who has a row is a user's person.
+    fn user(&self) -> &str {
+        self.person_id.strip_prefix(USER_PREFIX).unwrap_or(&self.person_id)
+    }
+
+    /// Whether the id or the person is called so: by the id with or without its type before it, by the person's id, or
+    /// by the user of that.
+    fn is_named(&self, name: &str) -> bool {
+        let prefix = match self.id.id_type {
+            IdType::Visitor => VISITOR_PREFIX,
+            IdType::User => USER_PREFIX,
+        };
+        let id = self.id.id.as_str();
+        id == name || name.strip_prefix(prefix) == Some(id) || self.person_id == name || self.user() == name
+    }
+}
+
+/// Everybody in the account that `given` names, each a visitor id, a user id or a person's id.
+pub async fn resolve(lake: &Lake, account_id: AccountId, given: &[String]) -> Result<Person, PersonError> {
+    let mut known = Vec::new();
+    for environment in [Environment::Live, Environment::Test] {
+        known.extend(read(lake, Tenant { account_id, environment }).await?);
+    }
     person_of(&known, given)
 }
 
@@ -77,9 +116,10 @@ async fn read(lake: &Lake, tenant: Tenant) -> Result<Vec<Identity>, LakeError> {
                 column.is_valid(row).then(|| column.value(row))
             };
             known.extend((0..rows.num_rows()).filter_map(|row| {
+                let id_type = IdType::parse(&text(identities::ID_TYPE, row)?)?;
                 Some(Identity {
-                    id_type: text(identities::ID_TYPE, row)?,
-                    id: text(identities::ID, row)?,
+                    environment: tenant.environment,
+                    id: TypedId { id_type, id: text(identities::ID, row)? },
                     person_id: text(identities::PERSON_ID, row)?,
                     from_us: time(identities::VALID_FROM, row),
                     to_us: time(identities::VALID_TO, row),
@@ -91,94 +131,223 @@ async fn read(lake: &Lake, tenant: Tenant) -> Result<Vec<Identity>, LakeError> {
 }
 
 fn person_of(known: &[Identity], given: &[String]) -> Result<Person, PersonError> {
-    let mut person = Person::default();
-    let mut person_ids: BTreeSet<&str> = BTreeSet::new();
+    let mut users: BTreeSet<&str> = BTreeSet::new();
+    let mut own: BTreeSet<TypedId> = BTreeSet::new();
     for name in given {
-        let found: BTreeSet<&str> = known
-            .iter()
-            .filter(|row| row.person_id == *name || row.id == *name || prefixed(row) == *name)
-            .map(|row| row.person_id.as_str())
-            .collect();
-        if found.len() > 1 {
-            return Err(PersonError::Shared);
+        let mut named = known.iter().filter(|row| row.is_named(name)).map(Identity::user);
+        match named.next() {
+            Some(user) => {
+                let one = aliases(known, user);
+                if !named.all(|user| one.contains(user)) {
+                    return Err(PersonError::Shared);
+                }
+                users.extend(one);
+            }
+            None => own.extend(unknown(name)),
         }
-        if found.is_empty() {
-            // A person of its own, who may be named as such: `v:…` or `u:…`.
-            let bare = name.strip_prefix("v:").or_else(|| name.strip_prefix("u:")).unwrap_or(name);
-            person.ids.insert(bare.to_owned());
-        }
-        person_ids.extend(found);
     }
-    for row in known.iter().filter(|row| person_ids.contains(row.person_id.as_str())) {
-        let is_same_id = |other: &&Identity| other.id == row.id && other.id_type == row.id_type;
-        if known.iter().filter(is_same_id).all(|other| person_ids.contains(other.person_id.as_str())) {
-            person.ids.insert(row.id.clone());
+    own.extend(users.iter().map(|user| TypedId::user(*user)));
+    let mut others: BTreeSet<TypedId> = BTreeSet::new();
+    for row in known {
+        if users.contains(row.user()) {
+            own.insert(row.id.clone());
         } else {
-            person.shared.push(SharedId { id: row.id.clone(), from_us: row.from_us, to_us: row.to_us });
+            others.extend([row.id.clone(), TypedId::user(row.user())]);
+        }
+    }
+    let mut person = Person::default();
+    for id in own {
+        if others.contains(&id) {
+            let rows = known.iter().filter(|row| row.id == id && users.contains(row.user()));
+            person.shared.extend(rows.map(|row| SharedId {
+                environment: row.environment,
+                id: id.clone(),
+                from_us: row.from_us,
+                to_us: row.to_us,
+            }));
+        } else if others.iter().any(|other| other.id == id.id) {
+            // As text it may be somebody else's; in its own column it never is.
+            let in_environment = |environment| SharedId { environment, id: id.clone(), from_us: None, to_us: None };
+            person.shared.extend([Environment::Live, Environment::Test].map(in_environment));
+        } else {
+            person.ids.insert(id);
         }
     }
     Ok(person)
 }
 
-/// How a person is named who has this id alone.
-fn prefixed(row: &Identity) -> String {
-    let prefix = if row.id_type == identity_edges::TYPE_USER { "u:" } else { "v:" };
-    format!("{prefix}{}", row.id)
+/// The users who are one with this one in any environment.
+fn aliases<'a>(known: &'a [Identity], user: &'a str) -> BTreeSet<&'a str> {
+    let mut users = BTreeSet::from([user]);
+    loop {
+        let before = users.len();
+        for row in known.iter().filter(|row| row.id.id_type == IdType::User) {
+            let pair = [row.user(), row.id.id.as_str()];
+            if pair.iter().any(|user| users.contains(user)) {
+                users.extend(pair);
+            }
+        }
+        if users.len() == before {
+            return users;
+        }
+    }
+}
+
+/// The ids of a person of its own, who may be named as such: `v:…` or `u:…`.
+fn unknown(name: &str) -> Vec<TypedId> {
+    if let Some(id) = name.strip_prefix(VISITOR_PREFIX) {
+        vec![TypedId::visitor(id)]
+    } else if let Some(id) = name.strip_prefix(USER_PREFIX) {
+        vec![TypedId::user(id)]
+    } else {
+        vec![TypedId::visitor(name), TypedId::user(name)]
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+    use touchline_pipeline::identities::people;
+    use touchline_pipeline::scan::scan_schema;
+    use touchline_schemas::tables::identity_edges;
+
     use super::*;
 
-    fn row(id_type: &str, id: &str, person_id: &str, span: Option<(i64, i64)>) -> Identity {
-        Identity {
-            id_type: id_type.into(),
-            id: id.into(),
-            person_id: person_id.into(),
-            from_us: span.map(|(from, _)| from),
-            to_us: span.map(|(_, to)| to),
-        }
+    /// A pair of ids that an event names: kind, type of the left id, left id, user id, microseconds.
+    type Pair = (&'static str, &'static str, &'static str, &'static str, i64);
+
+    /// What the job `identities` makes of these pairs in an environment.
+    fn known_of(environment: Environment, pairs: &[Pair]) -> Vec<Identity> {
+        let texts = |text: fn(&Pair) -> &'static str| -> ArrayRef {
+            Arc::new(StringViewArray::from_iter_values(pairs.iter().map(text)))
+        };
+        let times = || -> ArrayRef {
+            let times = TimestampMicrosecondArray::from_iter_values(pairs.iter().map(|pair| pair.4));
+            Arc::new(times.with_timezone("UTC"))
+        };
+        let users = texts(|_| identity_edges::TYPE_USER);
+        let columns =
+            vec![texts(|pair| pair.0), texts(|pair| pair.1), texts(|pair| pair.2), users, texts(|pair| pair.3)];
+        let columns = columns.into_iter().chain([times(), times()]).collect();
+        let edges = RecordBatch::try_new(scan_schema(Table::IdentityEdges), columns).unwrap();
+        let rows = people(&[edges]).unwrap().into_iter().map(|row| Identity {
+            environment,
+            id: TypedId { id_type: IdType::parse(&row.id_type).unwrap(), id: row.id },
+            person_id: row.person_id,
+            from_us: row.valid_from_us,
+            to_us: row.valid_to_us,
+        });
+        rows.collect()
     }
 
+    const LINK: &str = identity_edges::KIND_LINK;
+    const VISITOR: &str = identity_edges::TYPE_VISITOR;
+
     fn known() -> Vec<Identity> {
-        vec![
-            row("user", "ada", "u:ada", None),
-            row("visitor", "phone", "u:ada", None),
-            row("visitor", "kiosk", "u:ada", Some((0, 10))),
-            row("visitor", "kiosk", "u:bob", Some((10, 20))),
-            row("user", "bob", "u:bob", None),
-        ]
+        let live = [
+            (LINK, VISITOR, "phone", "ada", 0),
+            (LINK, VISITOR, "kiosk", "ada", 0),
+            (LINK, VISITOR, "kiosk", "bob", 10),
+            (LINK, VISITOR, "kiosk", "ada", 20),
+            (LINK, VISITOR, "laptop", "zoe", 5),
+            (identity_edges::KIND_ALIAS, identity_edges::TYPE_USER, "mia", "zoe", 5),
+            (LINK, VISITOR, "17", "eve", 0),
+            (LINK, VISITOR, "watch", "17", 0),
+        ];
+        let test = [
+            (LINK, VISITOR, "tablet", "zoe", 0),
+            (LINK, VISITOR, "till", "bob", 0),
+            (LINK, VISITOR, "desk", "ada", 0),
+            (LINK, VISITOR, "laptop", "eve", 0),
+        ];
+        let mut known = known_of(Environment::Live, &live);
+        known.extend(known_of(Environment::Live, &[(LINK, VISITOR, "till", "cleo", 0)]));
+        known.extend(known_of(Environment::Test, &test));
+        known
+    }
+
+    /// An id with its type before it.
+    fn spelled(typed: &TypedId) -> String {
+        format!("{} {}", typed.id_type.as_str(), typed.id)
     }
 
     #[track_caller]
     fn check(given: &str, ids: &[&str], shared: &[&str]) {
         let person = person_of(&known(), &[given.to_owned()]).unwrap();
-        assert_eq!(person.ids.iter().map(String::as_str).collect::<Vec<_>>(), ids, "{given}");
-        assert_eq!(person.shared.iter().map(|shared| shared.id.as_str()).collect::<Vec<_>>(), shared, "{given}");
+        assert_eq!(person.ids.iter().map(spelled).collect::<Vec<_>>(), ids, "{given}");
+        let found: Vec<_> = person
+            .shared
+            .iter()
+            .map(|shared| {
+                let end = |time: Option<i64>| time.map_or(String::new(), |time| time.to_string());
+                let (from, to) = (end(shared.from_us), end(shared.to_us));
+                format!("{} {} {from}..{to}", shared.environment, spelled(&shared.id))
+            })
+            .collect();
+        assert_eq!(found, shared, "{given}");
     }
 
     #[test]
     fn any_id_of_a_person_names_all_of_them() {
-        for given in ["ada", "phone", "u:ada", "v:phone"] {
-            check(given, &["ada", "phone"], &["kiosk"]);
+        for given in ["ada", "phone", "u:ada", "v:phone", "desk"] {
+            let shared = ["live visitor kiosk ..10", "live visitor kiosk 20.."];
+            check(given, &["visitor desk", "visitor phone", "user ada"], &shared);
         }
     }
 
     #[test]
+    fn what_an_alias_joins_in_one_environment_is_one_person_in_the_other() {
+        for given in ["zoe", "mia", "u:mia", "u:zoe", "tablet"] {
+            check(given, &["visitor tablet", "user mia", "user zoe"], &["live visitor laptop .."]);
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_somebody_elses_in_one_environment_is_shared_in_both() {
+        check("cleo", &["user cleo"], &["live visitor till .."]);
+        let shared = ["live visitor kiosk 10..20", "test visitor till .."];
+        check("bob", &["user bob"], &shared);
+    }
+
+    #[test]
+    fn an_id_that_reads_like_one_of_somebody_else_counts_in_its_own_column_only() {
+        check("eve", &["user eve"], &["live visitor 17 ..", "test visitor 17 ..", "test visitor laptop .."]);
+        check("u:17", &["visitor watch"], &["live user 17 ..", "test user 17 .."]);
+        assert!(matches!(person_of(&known(), &["17".to_owned()]), Err(PersonError::Shared)));
+    }
+
+    #[test]
     fn an_id_that_is_not_known_is_a_person_of_its_own() {
-        check("cleo", &["cleo"], &[]);
-        check("v:cleo", &["cleo"], &[]);
+        check("dora", &["visitor dora", "user dora"], &[]);
+        check("v:dora", &["visitor dora"], &[]);
+        check("u:phone", &[], &["live user phone ..", "test user phone .."]);
     }
 
     #[test]
     fn an_id_that_several_people_have_names_nobody() {
-        assert!(matches!(person_of(&known(), &["kiosk".to_owned()]), Err(PersonError::Shared)));
+        for given in ["kiosk", "till"] {
+            assert!(matches!(person_of(&known(), &[given.to_owned()]), Err(PersonError::Shared)), "{given}");
+        }
     }
 
     #[test]
     fn a_shared_id_is_the_persons_in_its_span() {
-        let person = person_of(&known(), &["bob".to_owned()]).unwrap();
-        let shared = &person.shared[0];
-        assert_eq!((shared.holds_at(9), shared.holds_at(10), shared.holds_at(20)), (false, true, false));
+        let id = TypedId::visitor("kiosk");
+        let shared = SharedId { environment: Environment::Live, id, from_us: Some(10), to_us: Some(20) };
+        assert_eq!([9, 10, 19, 20].map(|at_us| shared.holds_at(at_us)), [false, true, true, false]);
+    }
+
+    #[test]
+    fn what_was_known_of_a_person_before_is_added() {
+        let person = |name: &str| person_of(&known(), &[name.to_owned()]).unwrap();
+        let mut ada = Person { ids: [TypedId::user("ada")].into(), ..Person::default() };
+        assert!(ada.is_one_with(&person("ada")) && !ada.is_one_with(&person("bob")));
+        ada.unite(person("ada"));
+        assert_eq!(ada, person("ada"));
+        let mut kiosk = Person { ids: [TypedId::visitor("kiosk")].into(), ..Person::default() };
+        kiosk.unite(person("ada"));
+        assert_eq!(kiosk, person("ada"), "it is somebody else's too");
     }
 }

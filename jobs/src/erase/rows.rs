@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringAr
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
+use touchline_schemas::IdType;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::event_sets::Member;
 use touchline_schemas::tables::{Table, events, identities, identity_edges, rejected_events};
@@ -13,16 +14,27 @@ use touchline_schemas::tables::{Table, events, identities, identity_edges, rejec
 use super::needles::Needles;
 use super::person::SharedId;
 
-/// Columns that hold an id of a person, in any table.
-const ID_COLUMNS: [&str; 8] = [
-    TextField::VisitorId.column(),
-    TextField::UserId.column(),
-    identities::PERSON_ID,
-    identities::ID,
-    identity_edges::LEFT_ID,
-    identity_edges::RIGHT_ID,
-    Member::VisitorId.column(),
-    Member::UserId.column(),
+/// What a column says of a person.
+#[derive(Debug, Clone, Copy)]
+enum Says {
+    /// An id of this type.
+    Id(IdType),
+    /// An id of the type that this column says.
+    IdTypedBy(&'static str),
+    /// The person's own id.
+    Person,
+}
+
+/// Columns that name a person, in any table.
+const NAMING_COLUMNS: [(&str, Says); 8] = [
+    (TextField::VisitorId.column(), Says::Id(IdType::Visitor)),
+    (TextField::UserId.column(), Says::Id(IdType::User)),
+    (identities::PERSON_ID, Says::Person),
+    (identities::ID, Says::IdTypedBy(identities::ID_TYPE)),
+    (identity_edges::LEFT_ID, Says::IdTypedBy(identity_edges::LEFT_TYPE)),
+    (identity_edges::RIGHT_ID, Says::IdTypedBy(identity_edges::RIGHT_TYPE)),
+    (Member::VisitorId.column(), Says::Id(IdType::Visitor)),
+    (Member::UserId.column(), Says::Id(IdType::User)),
 ];
 
 /// Who is erased.
@@ -30,7 +42,7 @@ const ID_COLUMNS: [&str; 8] = [
 pub struct Erased {
     /// The ids that are nobody else's.
     pub needles: Needles,
-    /// The ids that others have as well, and when they were this person's.
+    /// The ids that others have as well, and when they were this person's in the environment.
     pub shared: Vec<SharedId>,
 }
 
@@ -79,13 +91,20 @@ impl Erased {
         let times = rows
             .column_by_name(events::OCCURRED_AT)
             .and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
-        let is_mine = |ids: Option<&StringArray>, row| text(ids, row).is_some_and(|id| self.needles.is_id(id));
+        let is_mine =
+            |ids: Option<&StringArray>, id_type, row| text(ids, row).is_some_and(|id| self.needles.is_id(id_type, id));
         let was_mine_then = |row| {
-            let (Some(id), None) = (text(visitors, row), text(users, row)) else { return false };
             let at_us = times.filter(|times| times.is_valid(row)).map(|times| times.value(row));
-            at_us.is_some_and(|at_us| self.shared.iter().any(|shared| shared.id == id && shared.holds_at(at_us)))
+            let stands = |shared: &SharedId| match shared.id.id_type {
+                // An event with a user is the user's, whose device it may be.
+                IdType::Visitor => text(visitors, row) == Some(&shared.id.id) && text(users, row).is_none(),
+                IdType::User => text(users, row) == Some(&shared.id.id),
+            };
+            at_us.is_some_and(|at_us| self.shared.iter().any(|shared| stands(shared) && shared.holds_at(at_us)))
         };
-        (0..rows.num_rows()).map(|row| is_mine(visitors, row) || is_mine(users, row) || was_mine_then(row)).collect()
+        let is_gone =
+            |row| is_mine(visitors, IdType::Visitor, row) || is_mine(users, IdType::User, row) || was_mine_then(row);
+        (0..rows.num_rows()).map(is_gone).collect()
     }
 
     fn refusals_of(&self, rows: &RecordBatch) -> Vec<bool> {
@@ -97,33 +116,41 @@ impl Erased {
     /// Whether a refused body names the person as its own: what tells for ids too short to be looked for in texts.
     fn is_sent_by(&self, body: Option<&str>) -> bool {
         let members = body.and_then(|body| serde_json::from_str::<serde_json::Value>(body).ok());
-        let is_id = |name: &str| {
-            let id = members.as_ref().and_then(|members| members.get(name)).and_then(serde_json::Value::as_str);
-            id.is_some_and(|id| self.needles.is_id(id))
+        let is_id = |field: TextField, id_type| {
+            let id = members.as_ref().and_then(|members| members.get(field.column())).and_then(|id| id.as_str());
+            id.is_some_and(|id| self.needles.is_id(id_type, id))
         };
-        is_id(TextField::VisitorId.column()) || is_id(TextField::UserId.column())
+        is_id(TextField::VisitorId, IdType::Visitor) || is_id(TextField::UserId, IdType::User)
     }
 
     fn rows_naming(&self, rows: &RecordBatch) -> Vec<bool> {
         let mut named = vec![false; rows.num_rows()];
         for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
-            let name = field.name().as_str();
-            if let Some(texts) = column.as_string_opt::<i32>() {
-                named.iter_mut().zip(texts).for_each(|(named, text)| *named |= self.is_named(name, text));
+            let says = NAMING_COLUMNS.iter().find(|(name, _)| name == field.name()).map(|(_, says)| *says);
+            let names = |row, value: &str| {
+                let is_named = match says {
+                    Some(Says::Id(id_type)) => self.needles.is_id(id_type, value),
+                    Some(Says::IdTypedBy(types)) => text(texts(rows, types), row)
+                        .and_then(IdType::parse)
+                        .is_some_and(|id_type| self.needles.is_id(id_type, value)),
+                    Some(Says::Person) => self.needles.is_person(value),
+                    None => false,
+                };
+                is_named || self.needles.is_in(value)
+            };
+            if let Some(column) = column.as_string_opt::<i32>() {
+                for (row, value) in column.iter().enumerate() {
+                    named[row] |= value.is_some_and(|value| names(row, value));
+                }
             } else if let Some(lists) = column.as_list_opt::<i32>() {
-                let Some(texts) = lists.values().as_string_opt::<i32>() else { continue };
-                for (row, named) in named.iter_mut().enumerate() {
-                    let of_row = lists.value_offsets()[row] as usize..lists.value_offsets()[row + 1] as usize;
-                    *named |= of_row.into_iter().any(|place| self.is_named(name, text(Some(texts), place)));
+                let Some(members) = lists.values().as_string_opt::<i32>() else { continue };
+                for (row, ends) in lists.value_offsets().windows(2).enumerate() {
+                    let mut of_row = ends[0] as usize..ends[1] as usize;
+                    named[row] |= of_row.any(|place| text(Some(members), place).is_some_and(|value| names(row, value)));
                 }
             }
         }
         named
-    }
-
-    fn is_named(&self, column: &str, value: Option<&str>) -> bool {
-        let Some(value) = value else { return false };
-        (ID_COLUMNS.contains(&column) && self.needles.is_id(value)) || self.needles.is_in(value)
     }
 
     fn without_texts(&self, rows: RecordBatch) -> Result<(RecordBatch, u64), ArrowError> {
@@ -163,13 +190,18 @@ fn text(texts: Option<&StringArray>, row: usize) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use arrow::array::{TimestampMicrosecondArray, new_null_array};
+    use touchline_schemas::{Environment, TypedId};
 
     use super::*;
 
+    /// Erases these ids of both types, what the visitor `kiosk` did from 10 to 20, and the user `1`.
     fn erased(ids: &[&str]) -> Erased {
-        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-        let shared = SharedId { id: "kiosk".into(), from_us: Some(10), to_us: Some(20) };
-        Erased { needles: Needles::new(ids, "erased-1".into()), shared: vec![shared] }
+        let typed = |id_type| ids.iter().map(move |id| TypedId { id_type, id: (*id).to_owned() });
+        let needles = Needles::new(IdType::ALL.into_iter().flat_map(typed).collect(), "erased-1".into());
+        let environment = Environment::Live;
+        let kiosk = SharedId { environment, id: TypedId::visitor("kiosk"), from_us: Some(10), to_us: Some(20) };
+        let user = SharedId { environment, id: TypedId::user("1"), from_us: None, to_us: None };
+        Erased { needles, shared: vec![kiosk, user] }
     }
 
     /// Rows of a table with these texts by column, and times 0, 1, 2, … in the time column.
@@ -216,6 +248,20 @@ mod tests {
         check(&left(10), "user_id", &[Some("bob")], 2, 0);
         check(&left(18), "user_id", &[Some("bob"), None], 1, 0);
         check(&left(20), "user_id", &[None, Some("bob"), None], 0, 0);
+    }
+
+    #[test]
+    fn ids_count_by_their_type() {
+        let columns: [(&str, &[Option<&str>]); 2] =
+            [("visitor_id", &[Some("1"), Some("2"), Some("3")]), ("user_id", &[None, Some("1"), Some("2")])];
+        let ids = Needles::new([TypedId::visitor("2")].into(), "erased-1".into());
+        let erased = Erased { needles: ids, ..erased(&[]) };
+        let left = erased.leave(Table::Events, rows(Table::Events, &columns, 0)).unwrap();
+        check(&left, "visitor_id", &[Some("1"), Some("3")], 1, 0);
+        let types = [Some("user"), Some("visitor")];
+        let columns: [(&str, &[Option<&str>]); 2] = [("id_type", &types), ("id", &[Some("2"); 2])];
+        let left = erased.leave(Table::Identities, rows(Table::Identities, &columns, 0)).unwrap();
+        check(&left, "id_type", &[Some("user")], 1, 0);
     }
 
     #[test]

@@ -102,11 +102,13 @@ pub fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
 mod tests {
     use std::io::Write as _;
 
+    use touchline_schemas::TypedId;
+
     use super::*;
 
     #[test]
     fn ids_are_found_in_packed_files_and_in_bytes() {
-        let needles = Needles::new(["canary-77".to_owned()].into(), String::new());
+        let needles = Needles::new([TypedId::user("canary-77")].into(), String::new());
         let folder = tempfile::tempdir().unwrap();
         let check = |name: &str, bytes: &[u8], expected: Found| {
             let path = folder.path().join(name);

@@ -17,9 +17,6 @@ use crate::{LakeError, NewFile};
 /// The key under which Touchline's own facts stand in a commit's `commitInfo`.
 const INFO_KEY: &str = "touchline";
 
-/// Commits between two clean-ups of entries that the log no longer needs.
-const COMMITS_PER_CLEANUP: i64 = 1_000;
-
 /// An application's transaction: what was committed under a number is never committed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Txn {
@@ -48,6 +45,14 @@ pub struct CommitInfo {
     /// What of a derived table this commit changed, tenant by tenant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
+}
+
+impl CommitInfo {
+    /// What a commit after this one says that leaves all rows, or all but some, as they are: how far the table is. What
+    /// came in and what changed stays with the commit that did it.
+    pub fn carried_on(&self) -> Self {
+        Self { counts: serde_json::Value::Null, changes: Vec::new(), ..self.clone() }
+    }
 }
 
 /// Changes to a table that become visible together or not at all.
@@ -128,8 +133,8 @@ impl LakeTable {
         })?;
         let properties = CommitProperties::default()
             .with_max_retries(0)
-            // Listing the whole log for entries to expire is no work for every commit.
-            .with_cleanup_expired_logs(Some(expected % COMMITS_PER_CLEANUP == 0))
+            // What the log does not need any more is for `expire_log` alone to say.
+            .with_cleanup_expired_logs(Some(false))
             .with_metadata([(INFO_KEY.to_owned(), info)])
             .with_application_transactions(
                 commit

@@ -7,7 +7,6 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,16 +15,20 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
+use uuid::Uuid;
 
 const STORE: &str = "DurableFileSystem";
+/// What is known of a file that was put.
+const WRITTEN: PutResult = PutResult { e_tag: None, version: None };
+/// Ends the name of a file whose bytes are still being written.
+const UNFINISHED: &str = ".tmp";
 
 /// The local file system, rooted at `/`, with durable puts.
 #[derive(Debug, Default)]
 pub struct DurableFileSystem {
     inner: LocalFileSystem,
-    unfinished: AtomicU64,
 }
 
 impl std::fmt::Display for DurableFileSystem {
@@ -48,12 +51,8 @@ impl ObjectStore for DurableFileSystem {
             }
         };
         let target = self.inner.path_to_filesystem(location)?;
-        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        // The name is no data file's and no commit's: readers and vacuum leave it alone.
-        let unfinished = target.with_extension(format!("{}-{number}.tmp", std::process::id()));
-        let written = tokio::task::spawn_blocking(move || put(&unfinished, &target, &payload, create_only)).await;
-        match written.map_err(io::Error::other).and_then(|written| written) {
-            Ok(()) => Ok(PutResult { e_tag: None, version: None }),
+        match put_durably(target, payload, create_only).await {
+            Ok(()) => Ok(WRITTEN),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(Error::AlreadyExists { path: location.to_string(), source: Box::new(error) })
             }
@@ -61,12 +60,8 @@ impl ObjectStore for DurableFileSystem {
         }
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, options).await
+    async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Ok(Box::new(Upload { target: self.inner.path_to_filesystem(location)?, parts: Vec::new() }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -102,6 +97,44 @@ impl ObjectStore for DurableFileSystem {
     }
 }
 
+/// A file that comes in parts, large checkpoints for instance. They are gathered, so that it is put like any other.
+#[derive(Debug)]
+struct Upload {
+    target: PathBuf,
+    parts: Vec<PutPayload>,
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.parts.push(data);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let payload = std::mem::take(&mut self.parts).into_iter().flatten().collect();
+        let put = put_durably(self.target.clone(), payload, false).await;
+        put.map(|()| WRITTEN).map_err(|error| Error::Generic { store: STORE, source: Box::new(error) })
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.parts.clear();
+        Ok(())
+    }
+}
+
+async fn put_durably(target: PathBuf, payload: PutPayload, create_only: bool) -> io::Result<()> {
+    let unfinished = unfinished_beside(&target);
+    let written = tokio::task::spawn_blocking(move || put(&unfinished, &target, &payload, create_only)).await;
+    written.map_err(io::Error::other)?
+}
+
+/// Where the bytes lie until they are synced. The name has nothing of the target's, so that no reader of names takes it
+/// for a data file, a commit or a checkpoint; and no other process has it, as in containers they have a number.
+fn unfinished_beside(target: &FilePath) -> PathBuf {
+    target.with_file_name(format!("_{}{UNFINISHED}", Uuid::now_v7().simple()))
+}
+
 fn put(unfinished: &FilePath, target: &FilePath, payload: &PutPayload, create_only: bool) -> io::Result<()> {
     let folder = target.parent().unwrap_or(FilePath::new("/"));
     create_folders(folder)?;
@@ -116,6 +149,11 @@ fn put(unfinished: &FilePath, target: &FilePath, payload: &PutPayload, create_on
     }
     named?;
     File::open(folder)?.sync_all()
+}
+
+/// Whether a file of this name was never finished, or is being written.
+pub(crate) fn is_unfinished(path: &str) -> bool {
+    path.ends_with(UNFINISHED)
 }
 
 /// Creates missing folders so that they are still there after a power cut.
@@ -140,4 +178,32 @@ pub fn create_folders(folder: &FilePath) -> io::Result<()> {
 /// Makes the names in a folder survive a power cut.
 pub async fn sync_folder(folder: PathBuf) -> io::Result<()> {
     tokio::task::spawn_blocking(move || File::open(folder)?.sync_all()).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_comes_in_parts_is_there_when_it_is_whole_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DurableFileSystem::default();
+        let location = Path::from_absolute_path(folder.path().join("large")).unwrap();
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        for is_aborted in [true, false] {
+            let mut upload = store.put_multipart(&location).await.unwrap();
+            upload.put_part("first, ".into()).await.unwrap();
+            upload.put_part("second".into()).await.unwrap();
+            assert_eq!(files(), 0, "no part is a file of its own, synced by nobody");
+            if is_aborted {
+                upload.abort().await.unwrap();
+            } else {
+                upload.complete().await.unwrap();
+            }
+        }
+        assert_eq!(files(), 1);
+        assert_eq!(store.get(&location).await.unwrap().bytes().await.unwrap(), "first, second");
+    }
 }

@@ -10,6 +10,7 @@ use deltalake_core::table::config::TableProperty;
 use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use object_store::ObjectStore;
 use tokio::sync::Mutex;
+use touchline_schemas::config::LOG_KEPT_HOURS;
 use touchline_schemas::tables::{MONEY_PRECISION, MONEY_SCALE, Table};
 use url::Url;
 
@@ -117,9 +118,8 @@ impl LakeTable {
 }
 
 pub(crate) const LOG_FOLDER: &str = "_delta_log";
-/// How long entries of the log are kept: jobs find in them what is new since their last run. One that has not run for so
-/// long runs over everything. Each look at a table lists the folder, so that it must not grow without end.
-const LOG_KEPT: &str = "interval 2 days";
+/// How long entries of the log are kept.
+pub const LOG_KEPT: chrono::Duration = chrono::Duration::hours(LOG_KEPT_HOURS as i64);
 /// How long checkpoints mention files that were taken out. Nobody reads that: `vacuum` knows by itself since when a file
 /// is a stray, and every checkpoint would carry the small files of a week.
 const REMOVED_FILES_MENTIONED: &str = "interval 1 hours";
@@ -132,7 +132,10 @@ async fn create(delta: DeltaTable, table: Table, options: LakeOptions) -> Result
         .with_columns(columns)
         .with_partition_columns(table.partition_columns())
         .with_configuration_property(TableProperty::CheckpointInterval, Some(options.checkpoint_interval.to_string()))
-        .with_configuration_property(TableProperty::LogRetentionDuration, Some(LOG_KEPT))
+        .with_configuration_property(
+            TableProperty::LogRetentionDuration,
+            Some(format!("interval {LOG_KEPT_HOURS} hours")),
+        )
         .with_configuration_property(TableProperty::DeletedFileRetentionDuration, Some(REMOVED_FILES_MENTIONED))
         .await
         .map_err(LakeError::delta(table))

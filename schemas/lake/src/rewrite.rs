@@ -5,11 +5,10 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 
 use crate::files::DataFile;
-use crate::merge::{SORTED, SortedFile, batches};
+use crate::merge::{SORTED, SortedFile, batches, reader};
 use crate::open::LakeTable;
 use crate::{LakeError, NewFile};
 
@@ -90,7 +89,7 @@ impl LakeTable {
 
 /// Shows every text of a Parquet file, whatever its columns, until `visit` says that it has seen enough.
 pub fn visit_texts(bytes: Bytes, visit: &mut dyn FnMut(&str) -> bool) -> Result<(), ParquetError> {
-    for rows in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
+    for rows in reader(bytes)? {
         for column in rows?.columns() {
             if !visit_column(column, visit) {
                 return Ok(());

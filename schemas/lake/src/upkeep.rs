@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use deltalake_core::checkpoints;
+use deltalake_core::kernel::Action;
 use futures::TryStreamExt;
 use object_store::path::Path as StorePath;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
@@ -14,12 +15,17 @@ use uuid::Uuid;
 
 use crate::LakeError;
 use crate::commit::CommitInfo;
+use crate::durable::is_unfinished;
+use crate::merge::is_sorted;
 use crate::open::{LOG_FOLDER, LakeTable};
 
 /// Where a table's folder keeps what is known of its stray files.
 const STRAYS_FILE: &str = "_strays.json";
 /// How long a checkpoint is kept that a newer one has made superfluous, for whoever is just reading it.
-const OLD_CHECKPOINT_KEPT: chrono::Duration = chrono::Duration::hours(1);
+const OLD_CHECKPOINT_KEPT: Duration = Duration::hours(1);
+/// Of older checkpoints one is kept in so much time: a version is told by the last checkpoint before it and the entries
+/// since. So the log is at most this much longer than it has to be, and an older version costs as many entries to read.
+const CHECKPOINT_EVERY: Duration = Duration::hours(4);
 
 /// A file in a table's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,35 +46,30 @@ pub struct Strays {
     pub since: BTreeMap<String, DateTime<Utc>>,
 }
 
+impl StoredFile {
+    /// Whether a job wrote it: ingest puts nothing in order.
+    pub fn is_sorted(&self) -> bool {
+        is_sorted(&self.path)
+    }
+}
+
 impl LakeTable {
-    /// Writes a checkpoint of the newest version, and deletes entries of the log from before `kept_from` and
-    /// checkpoints that are superfluous for an hour. Returns how many files went.
+    /// Writes a checkpoint of the newest version, and deletes what the log does not need to tell every version since
+    /// `kept_from`: older entries, and checkpoints but for one in a while. Returns how many files went.
+    ///
+    /// Entries and checkpoints are as old as their files.
     pub async fn expire_log(&self, kept_from: DateTime<Utc>, now: DateTime<Utc>) -> Result<usize, LakeError> {
-        let failed = LakeError::delta(self.table());
         let version = self.refresh().await?;
         let mut log = self.list(Some(LOG_FOLDER)).await?;
         if !log.iter().any(|file| checkpoint_version(&file.path) == Some(version)) {
             let delta = self.state.lock().await;
-            checkpoints::create_checkpoint(&delta, None).await.map_err(&failed)?;
+            checkpoints::create_checkpoint(&delta, None).await.map_err(LakeError::delta(self.table()))?;
+            drop(delta);
+            log = self.list(Some(LOG_FOLDER)).await?;
         }
-        let mut deleted = checkpoints::cleanup_expired_logs_for(
-            version as u64,
-            self.log_store().as_ref(),
-            kept_from.timestamp_millis(),
-            None,
-        )
-        .await
-        .map_err(&failed)?;
-        // The newest version has one: older ones only serve those who are just about to read them.
-        let old: Vec<String> = log
-            .drain(..)
-            .filter(|file| file.modified_at < now - OLD_CHECKPOINT_KEPT)
-            .filter(|file| checkpoint_version(&file.path).is_some_and(|older| older < version))
-            .map(|file| file.path)
-            .collect();
-        deleted += old.len();
-        self.delete_files(&old).await?;
-        Ok(deleted)
+        let expired = expired(log, version, kept_from, now);
+        self.delete_files(&expired).await?;
+        Ok(expired.len())
     }
 
     /// Every file in the table's folder that is no part of its log, in the order of paths.
@@ -103,6 +104,19 @@ impl LakeTable {
             }
         }
         Ok(named)
+    }
+
+    /// The data files that entries of the log took out: nobody is about to commit these.
+    pub async fn removed_files(&self) -> Result<HashSet<String>, LakeError> {
+        let mut removed = HashSet::new();
+        for version in self.list(Some(LOG_FOLDER)).await?.iter().filter_map(|entry| entry_version(&entry.path)) {
+            let actions = self.actions(version).await?.unwrap_or_default();
+            removed.extend(actions.into_iter().filter_map(|action| match action {
+                Action::Remove(remove) => Some(remove.path),
+                _ => None,
+            }));
+        }
+        Ok(removed)
     }
 
     /// The folder of the table.
@@ -185,6 +199,42 @@ impl LakeTable {
     }
 }
 
+/// The files of a log that nobody needs any more, in the order in which they may go.
+fn expired(log: Vec<StoredFile>, newest: i64, kept_from: DateTime<Utc>, now: DateTime<Utc>) -> Vec<String> {
+    let (mut entries, mut expired) = (BTreeMap::new(), Vec::new());
+    let mut checkpoints: BTreeMap<i64, Vec<StoredFile>> = BTreeMap::new();
+    for file in log {
+        if let Some(version) = entry_version(&file.path) {
+            entries.insert(version, file);
+        } else if let Some(version) = checkpoint_version(&file.path) {
+            checkpoints.entry(version).or_default().push(file);
+        } else if is_unfinished(&file.path) && file.modified_at < now - OLD_CHECKPOINT_KEPT {
+            // A writer that died has left it.
+            expired.push(file.path);
+        }
+    }
+    // What the newest commit says of itself is asked however old it is.
+    let oldest_kept =
+        entries.iter().find(|(_, entry)| entry.modified_at >= kept_from).map_or(newest, |(version, _)| *version);
+    // Without a checkpoint before it, the oldest entry that is kept needs all that went before.
+    let Some(base) = checkpoints.range(..=oldest_kept.min(newest)).next_back().map(|(version, _)| *version) else {
+        return expired;
+    };
+    expired.extend(entries.range(..base).map(|(_, entry)| entry.path.clone()));
+    let mut last_kept: Option<DateTime<Utc>> = None;
+    for (version, files) in checkpoints {
+        let Some(written_at) = files.iter().map(|file| file.modified_at).max() else { continue };
+        let is_step = last_kept.is_none_or(|last| written_at - last >= CHECKPOINT_EVERY);
+        let is_fresh = version >= newest || written_at >= now - OLD_CHECKPOINT_KEPT;
+        if version >= base && (is_step || is_fresh) {
+            last_kept = last_kept.max(Some(written_at));
+        } else {
+            expired.extend(files.into_iter().map(|file| file.path));
+        }
+    }
+    expired
+}
+
 fn stored_file(meta: ObjectMeta) -> StoredFile {
     StoredFile { path: meta.location.to_string(), size_bytes: meta.size, modified_at: meta.last_modified }
 }
@@ -197,7 +247,8 @@ fn entry_version(path: &str) -> Option<i64> {
 /// The version of a checkpoint: `_delta_log/00000000000000000017.checkpoint.parquet` and its kin.
 fn checkpoint_version(path: &str) -> Option<i64> {
     let (version, rest) = path.rsplit('/').next()?.split_once('.')?;
-    rest.starts_with("checkpoint.").then(|| version.parse().ok())?
+    let is_checkpoint = rest.starts_with("checkpoint.") && (rest.ends_with(".parquet") || rest.ends_with(".json"));
+    is_checkpoint.then(|| version.parse().ok())?
 }
 
 #[cfg(test)]
@@ -212,6 +263,8 @@ mod tests {
         check("_delta_log/00000000000000000017.json", Some(17), None);
         check("_delta_log/00000000000000000017.checkpoint.parquet", None, Some(17));
         check("_delta_log/00000000000000000017.checkpoint.0000000001.0000000002.parquet", None, Some(17));
+        check("_delta_log/00000000000000000017.checkpoint.0e0a.json", None, Some(17));
+        check("_delta_log/00000000000000000017.checkpoint.5-1.tmp", None, None);
         check("_delta_log/_last_checkpoint", None, None);
         check("_delta_log/00000000000000000017.json.5-1.tmp", None, None);
     }

@@ -17,7 +17,7 @@ pub struct IngestConfig {
     pub max_body_bytes: usize,
     /// Most events in one request. Default 2,000.
     pub max_events_per_request: usize,
-    /// Largest event in bytes of JSON. Default 65,536.
+    /// Largest event in bytes of JSON; so much is kept of one that is refused. Default 65,536.
     pub max_event_bytes: usize,
     /// Largest `properties` of an event in bytes of JSON. Default 51,200.
     pub max_properties_bytes: usize,

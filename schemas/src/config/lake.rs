@@ -8,6 +8,14 @@ use super::ConfigError;
 use super::check::within;
 use crate::paths::DataDir;
 
+/// Hours for which the entries of a table's log are kept at least: jobs find in them what is new since their last run.
+/// One that has not run for so long runs over everything. Each look at a table lists the log's folder, so that it must
+/// not grow without end.
+pub const LOG_KEPT_HOURS: u64 = 48;
+/// Jobs read the files that the entries of the log name, also after they were merged into others: so these stay longer
+/// than the entries, which may go as late as the next night's vacuum.
+const MIN_VACUUM_AFTER_HOURS: u64 = LOG_KEPT_HOURS + 24;
+
 /// The tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,8 +28,8 @@ pub struct LakeConfig {
     /// Bytes that merged files of events come near to; files of half that size are left alone. Default 134,217,728
     /// (128 MiB).
     pub target_file_bytes: u64,
-    /// Hours for which a file that no version names any more is kept for those who read an older version. Default 168
-    /// (a week).
+    /// Hours for which a file that no version names any more is kept for those who read an older version, jobs among
+    /// them: at least 72. Default 168 (a week).
     pub vacuum_after_hours: u64,
 }
 
@@ -40,7 +48,7 @@ impl LakeConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         within("lake.checkpoint_interval", self.checkpoint_interval, 1..=10_000)?;
         within("lake.target_file_bytes", self.target_file_bytes, 1 << 20..=1 << 30)?;
-        within("lake.vacuum_after_hours", self.vacuum_after_hours, 1..=8_760)?;
+        within("lake.vacuum_after_hours", self.vacuum_after_hours, MIN_VACUUM_AFTER_HOURS..=8_760)?;
         match self.uri.as_deref() {
             // Without this check, `s3://bucket` would quietly become a local directory called `s3:`.
             Some(uri) if uri.is_empty() || uri.contains("://") => Err(ConfigError::Limit {

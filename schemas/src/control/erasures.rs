@@ -10,9 +10,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::moment::micros;
 use super::{ControlDb, ControlError};
+use crate::person::{IdType, TypedId};
 use crate::tenant::AccountId;
 
-/// SHA-256 over the installation's salt, the account and the id, as 64 hexadecimal digits.
+/// SHA-256 over the installation's salt, the account, the type of the id and the id, as 64 hexadecimal digits.
 pub type IdHashHex = String;
 
 /// The one row of the table of the salt.
@@ -32,19 +33,20 @@ impl Erasures {
     }
 
     /// The hash of an id of this account, if it was erased.
-    pub fn find(&self, account_id: AccountId, id: &str) -> Option<&IdHashHex> {
+    pub fn find(&self, account_id: AccountId, id_type: IdType, id: &str) -> Option<&IdHashHex> {
         if self.by_account.is_empty() {
             return None;
         }
         let hashes = self.by_account.get(&account_id)?;
-        hashes.get(&hash(&self.salt, account_id, id))
+        hashes.get(&hash(&self.salt, account_id, id_type, id))
     }
 }
 
-fn hash(salt: &str, account_id: AccountId, id: &str) -> IdHashHex {
+fn hash(salt: &str, account_id: AccountId, id_type: IdType, id: &str) -> IdHashHex {
     let mut hasher = Sha256::new();
     hasher.update(salt.as_bytes());
     hasher.update(account_id.0.as_bytes());
+    hasher.update(id_type.as_str().as_bytes());
     hasher.update(id.as_bytes());
     hex(&hasher.finalize())
 }
@@ -114,7 +116,7 @@ impl ControlDb {
     pub async fn erasure_hashes(
         &self,
         account_id: AccountId,
-        ids: &[String],
+        ids: &[TypedId],
         random: [u8; 32],
     ) -> Result<Vec<IdHashHex>, ControlError> {
         let row = salt::ActiveModel { number: Set(SALT_NUMBER), salt: Set(hex(&random)) };
@@ -122,7 +124,7 @@ impl ControlDb {
         let insert = salt::Entity::insert(row).on_conflict(unless_there).exec_without_returning(&self.db).await;
         insert.map_err(ControlError::during("keep the salt of erasures"))?;
         let salt = self.stored_salt().await?.unwrap_or_default();
-        Ok(ids.iter().map(|id| hash(&salt, account_id, id)).collect())
+        Ok(ids.iter().map(|typed| hash(&salt, account_id, typed.id_type, &typed.id)).collect())
     }
 
     /// Refuses these ids from now on; an id that is refused already stays so.
@@ -132,6 +134,9 @@ impl ControlDb {
         hashes: &[IdHashHex],
         now: DateTime<Utc>,
     ) -> Result<(), ControlError> {
+        if hashes.is_empty() {
+            return Ok(());
+        }
         let rows = hashes.iter().map(|hash| entity::ActiveModel {
             account_id: Set(account_id.0),
             id_hash: Set(hash.clone()),
@@ -187,17 +192,18 @@ mod tests {
         let acme = control.create_account("acme", "Acme", at(0)).await.unwrap().id;
         let beta = control.create_account("beta", "Beta", at(0)).await.unwrap().id;
         assert_eq!(control.erasures().await.unwrap(), Erasures::default());
-        let ids = ["ada".to_owned(), "v-1".to_owned()];
+        let ids = [TypedId::user("ada"), TypedId::visitor("v-1")];
         let hashes = control.erasure_hashes(acme, &ids, [7; 32]).await.unwrap();
         for seconds in 1..3 {
             control.refuse_erased(acme, &hashes, at(seconds)).await.unwrap();
         }
         control.certify_erasure(acme, &hashes, "{}").await.unwrap();
         let erasures = control.erasures().await.unwrap();
-        assert_eq!(erasures.find(acme, "ada"), Some(&hashes[0]));
-        assert_eq!(erasures.find(acme, "v-1"), Some(&hashes[1]));
-        assert_eq!(erasures.find(acme, "v-2"), None);
-        assert_eq!(erasures.find(beta, "ada"), None);
+        assert_eq!(erasures.find(acme, IdType::User, "ada"), Some(&hashes[0]));
+        assert_eq!(erasures.find(acme, IdType::Visitor, "v-1"), Some(&hashes[1]));
+        assert_eq!(erasures.find(acme, IdType::Visitor, "v-2"), None);
+        assert_eq!(erasures.find(acme, IdType::Visitor, "ada"), None, "somebody's device may be called so");
+        assert_eq!(erasures.find(beta, IdType::User, "ada"), None);
         assert!(erasures.any_of(acme) && !erasures.any_of(beta));
     }
 
@@ -205,7 +211,7 @@ mod tests {
     async fn the_salt_is_made_once() {
         let control = ControlDb::open_in_memory().await.unwrap();
         let acme = control.create_account("acme", "Acme", at(0)).await.unwrap().id;
-        let ids = ["ada".to_owned()];
+        let ids = [TypedId::user("ada")];
         let first = control.erasure_hashes(acme, &ids, [7; 32]).await.unwrap();
         assert_eq!(control.erasure_hashes(acme, &ids, [8; 32]).await.unwrap(), first);
     }

@@ -8,6 +8,7 @@ mod m0004_leases;
 mod m0005_ingest_ledger;
 mod m0006_erasures;
 mod m0007_job_run_details;
+mod m0008_pending_erasures;
 
 use sea_orm::{DatabaseConnection, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_ingest_ledger::Migration),
             Box::new(m0006_erasures::Migration),
             Box::new(m0007_job_run_details::Migration),
+            Box::new(m0008_pending_erasures::Migration),
         ]
     }
 }

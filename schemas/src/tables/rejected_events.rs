@@ -18,7 +18,7 @@ pub const EVENT_TYPE: &str = "event_type";
 pub const CODE: &str = "code";
 /// All reasons: JSON text, an array of `{pointer, code, detail}`.
 pub const ERRORS: &str = "errors";
-/// The event's bytes as they arrived.
+/// The event's bytes as they arrived, up to the size that an event may have.
 pub const BODY: &str = "body";
 /// The endpoint that received it.
 pub const SOURCE: &str = "source";
