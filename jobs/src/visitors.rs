@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::error::ArrowError;
 use async_trait::async_trait;
 use chrono::NaiveDate;
-use touchline_lake::{CHANGE_TYPE, ChangeKind, Changes, CommitInfo, DataFile, Snapshot};
+use touchline_lake::{Changes, CommitInfo, DataFile, Snapshot};
 use touchline_pipeline::identities::{Identity, People, USER_PREFIX, VISITOR_PREFIX};
 use touchline_pipeline::scan::{LakeScan, scan_schema};
-use touchline_pipeline::visitors::{Updated, Who, of_changes, person_ids, split, update, visitors};
+use touchline_pipeline::visitors::{SessionChanges, Updated, Who, of_changes, person_ids, split, update, visitors};
 use touchline_pipeline::{PipelineError, QueryEngine};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::{Table, identities as identity};
@@ -134,7 +133,7 @@ struct Work {
     tenants: BTreeMap<Tenant, Option<News>>,
 }
 
-/// Change files.
+/// Change files, oldest first.
 #[derive(Debug, Default)]
 struct News {
     sessions: Vec<DataFile>,
@@ -266,18 +265,18 @@ impl VisitorsJob {
         let changed =
             self.read(LakeScan::changes(Table::Identities, news.identities.clone())).await.map_err(JobError::failed)?;
         let mut anew: HashSet<String> = changed.iter().flat_map(people_of).collect();
-        let (mut went, mut came) = (Vec::new(), Vec::new());
-        for batch in
-            self.read(LakeScan::changes(Table::Sessions, news.sessions.clone())).await.map_err(JobError::failed)?
-        {
-            let (gone, new) = by_kind(&batch).map_err(JobError::failed)?;
-            for (rows, visitors) in [(gone, &mut went), (new, &mut came)] {
-                let (_, others) =
-                    split(&of_changes(&rows, people).map_err(JobError::failed)?, |person| anew.contains(person))
-                        .map_err(JobError::failed)?;
-                visitors.push(others);
-            }
+        let mut changes = SessionChanges::default();
+        for file in &news.sessions {
+            let rows = self.read(LakeScan::changes(Table::Sessions, vec![file.clone()])).await;
+            changes.push(&rows.map_err(JobError::failed)?).map_err(JobError::failed)?;
         }
+        let (went, came) = changes.finish().map_err(JobError::failed)?;
+        let of_others = |sessions: &RecordBatch| -> Result<RecordBatch, JobError> {
+            let visitors = of_changes(sessions, people).map_err(JobError::failed)?;
+            Ok(split(&visitors, |person| anew.contains(person)).map_err(JobError::failed)?.1)
+        };
+        let went = went.iter().map(of_others).collect::<Result<Vec<_>, _>>()?;
+        let came = came.iter().map(of_others).collect::<Result<Vec<_>, _>>()?;
         let (went, came) = (one(went).map_err(JobError::failed)?, one(came).map_err(JobError::failed)?);
         let touched: HashSet<String> = [&went, &came]
             .into_iter()
@@ -313,17 +312,6 @@ impl VisitorsJob {
         }
         Ok(Rows { unchanged, came: one(new_rows).map_err(JobError::failed)?, days_of_gone })
     }
-}
-
-/// Rows of a change file that went, and those that came.
-fn by_kind(changes: &RecordBatch) -> Result<(RecordBatch, RecordBatch), ArrowError> {
-    let kinds = changes.column_by_name(CHANGE_TYPE).and_then(|kinds| kinds.as_string_view_opt());
-    let went: arrow::array::BooleanArray = match kinds {
-        Some(kinds) => kinds.iter().map(|kind| Some(kind == Some(ChangeKind::Delete.as_str()))).collect(),
-        None => vec![false; changes.num_rows()].into(),
-    };
-    let came = arrow::compute::not(&went)?;
-    Ok((arrow::compute::filter_record_batch(changes, &went)?, arrow::compute::filter_record_batch(changes, &came)?))
 }
 
 /// The people that rows of `identities` name, and whom their ids stand for by themselves.

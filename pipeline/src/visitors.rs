@@ -9,6 +9,7 @@
 //! adding counts and choosing touches. So a stored row can take up new sessions, and the order in which events arrived
 //! cannot matter.
 
+mod changes;
 mod fragment;
 mod merge;
 mod update;
@@ -31,6 +32,7 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use touchline_schemas::tables::{Table, sessions as session, visitors as column};
 
+pub use changes::SessionChanges;
 pub use update::{Updated, update};
 
 use crate::identities::People;
