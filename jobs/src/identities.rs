@@ -133,8 +133,7 @@ impl IdentitiesJob {
             }
             let known = if todo.renew { Vec::new() } else { touched.clone() };
             let merged = self.merged(known, fresh).await.map_err(JobError::failed)?;
-            let all_days = NaiveDate::MIN..=NaiveDate::MAX;
-            let files = write_days(table, tenant, merged, &all_days, context.clock.now()).await;
+            let files = write_days(table, tenant, merged, context.clock.now()).await;
             replacement.add.extend(files.map_err(JobError::failed)?);
             replacement.remove.extend(touched);
         }
@@ -195,8 +194,7 @@ impl IdentitiesJob {
             let file = table.write_changes(&Uuid::now_v7().simple().to_string(), &changed).await;
             changes.push(Change { tenant, files: Some(vec![file.map_err(JobError::failed)?]) });
             let batch = Identity::batch(&rows.into_iter().collect::<Vec<_>>()).map_err(JobError::failed)?;
-            let all_days = NaiveDate::MIN..=NaiveDate::MAX;
-            let files = write_days(table, tenant, vec![batch], &all_days, context.clock.now()).await;
+            let files = write_days(table, tenant, vec![batch], context.clock.now()).await;
             replacement.add.extend(files.map_err(JobError::failed)?);
             replacement.remove.extend_from_slice(stored.files(tenant));
         }

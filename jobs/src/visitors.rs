@@ -102,7 +102,7 @@ impl Job for VisitorsJob {
             let touched: BTreeSet<NaiveDate> = changed.keys().copied().chain(rows.days_of_gone).collect();
             days.retain(|day, _| touched.contains(day));
             let batches: Vec<RecordBatch> = days.into_values().chain(changed.into_values()).collect();
-            let written = write_days(table, *tenant, batches, &ALL_DAYS, context.clock.now()).await;
+            let written = write_days(table, *tenant, batches, context.clock.now()).await;
             replacement.add.extend(written.map_err(JobError::failed)?);
             let old = work.stored.files(*tenant).iter().filter(|file| touched.contains(&file.date));
             replacement.remove.extend(old.cloned());
@@ -122,8 +122,6 @@ impl Job for VisitorsJob {
         Ok(report)
     }
 }
-
-const ALL_DAYS: std::ops::RangeInclusive<NaiveDate> = NaiveDate::MIN..=NaiveDate::MAX;
 
 /// What a run has to do: per tenant what is new, or nothing if everything is computed anew.
 struct Work {
@@ -218,7 +216,7 @@ impl VisitorsJob {
             let who = Who::Part { number, of };
             let rows = self.compute(files, people, &who, report).await.map_err(JobError::failed)?;
             let table = self.engine.lake().table(Table::Visitors);
-            let written = write_days(table, tenant, rows, &ALL_DAYS, context.clock.now()).await;
+            let written = write_days(table, tenant, rows, context.clock.now()).await;
             replacement.add.extend(written.map_err(JobError::failed)?);
             context.progress.advance(session_count);
         }

@@ -30,7 +30,7 @@ use datafusion::physical_plan::execute_stream_partitioned;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
-use touchline_schemas::tables::{Table, sessions as session, visitors as column};
+use touchline_schemas::tables::{Table, sessions as session};
 
 pub use changes::SessionChanges;
 pub use update::{Updated, update};
@@ -200,6 +200,3 @@ pub fn split(visitors: &RecordBatch, takes: impl Fn(&str) -> bool) -> Result<(Re
     let others = arrow::compute::not(&taken)?;
     Ok((filter_record_batch(visitors, &taken)?, filter_record_batch(visitors, &others)?))
 }
-
-/// The column by which visitors are told apart.
-pub const KEY: &str = column::PERSON_ID;

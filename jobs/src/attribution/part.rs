@@ -90,13 +90,12 @@ impl Part<'_> {
         written: &mut Written,
     ) -> Result<(), JobError> {
         let [old_touchpoints, old_attribution] = replaced;
-        let all_days = NaiveDate::MIN..=NaiveDate::MAX;
         for (table, rows, old, replacement) in [
             (Table::Touchpoints, rows.touchpoints, old_touchpoints, &mut written.touchpoints),
             (Table::Attribution, rows.attribution, old_attribution, &mut written.attribution),
         ] {
             let table = self.engine.lake().table(table);
-            let files = write_days(table, self.tenant, rows, &all_days, self.context.clock.now()).await;
+            let files = write_days(table, self.tenant, rows, self.context.clock.now()).await;
             replacement.add.extend(files.map_err(JobError::failed)?);
             replacement.remove.extend(old);
         }
