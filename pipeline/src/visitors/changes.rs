@@ -25,10 +25,8 @@ impl SessionChanges {
     pub fn push(&mut self, file: &[RecordBatch]) -> Result<(), ArrowError> {
         let parts = file.iter().map(by_kind).collect::<Result<Vec<_>, _>>()?;
         for (went, _) in &parts {
-            let was_stored: BooleanArray = ids(went)?
-                .iter()
-                .map(|id| Some(id.is_some_and(|id| self.pending.remove(id).is_none())))
-                .collect();
+            let was_stored: BooleanArray =
+                ids(went)?.iter().map(|id| Some(id.is_some_and(|id| self.pending.remove(id).is_none()))).collect();
             self.went.push(filter_record_batch(went, &was_stored)?);
         }
         for (_, came) in parts {
