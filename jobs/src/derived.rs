@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 /// Rows of one file of a derived table. What changes in a day is often its last hours, and then only these files are
 /// written anew.
-const ROWS_PER_FILE: usize = 32_768;
+pub const ROWS_PER_FILE: usize = 32_768;
 /// Files that are encoded at the same time.
 const ENCODERS: usize = 2;
 
