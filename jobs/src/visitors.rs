@@ -71,12 +71,10 @@ impl Job for VisitorsJob {
     async fn run(&self, request: RunRequest, context: &JobContext) -> Result<JobReport, JobError> {
         let work = self.work(request).await?;
         let table = self.engine.lake().table(Table::Visitors);
-        let watermarks = [&work.sessions, &work.identities].map(|source| source.info.as_ref()?.watermark);
-        // What only one of the two has seen is not in the visitors.
-        let watermark = match watermarks {
-            [Some(sessions), Some(identities)] => Some(sessions.min(identities)),
-            [sessions, _] => sessions,
-        };
+        let [of_sessions, of_identities] =
+            [&work.sessions, &work.identities].map(|source| source.info.as_ref()?.watermark);
+        // What only one of the two has seen is not in the visitors; without a word of one, nothing can be claimed.
+        let watermark = of_sessions.min(of_identities);
         let mut report = JobReport { source_version: Some(work.sessions.version), watermark, ..JobReport::default() };
         if work.tenants.is_empty() && work.is_done() {
             report.unchanged = true;

@@ -592,3 +592,18 @@ async fn one_account_that_fails_stops_no_other() {
     assert_eq!(tables(&installation, tenant()).await, of_other);
     assert!(installation.run_attribution(RunRequest::default()).await.unwrap().unchanged);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_claims_no_later_time_than_any_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut installation = installation(&folder).await;
+    store(&mut installation, 1, &shop()).await;
+    installation.run_jobs(false).await.unwrap();
+    store(&mut installation, 2, &[sent(9, 3, 20 * 24, "purchase", 2)]).await;
+    run_named(&installation, &["sessions"]).await;
+    let report = installation.run_attribution(RunRequest::default()).await.unwrap();
+    let received = |hours: i64| DateTime::from_timestamp_micros(begin_us() + hours * HOUR_US);
+    assert_eq!(report.watermark, received(16 * 24));
+    run_named(&installation, &["identities"]).await;
+    assert_eq!(installation.run_attribution(RunRequest::default()).await.unwrap().watermark, received(20 * 24));
+}

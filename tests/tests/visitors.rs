@@ -122,3 +122,16 @@ async fn a_login_reads_the_sessions_of_its_own_days() {
     assert!(person.contains(&"person_id=u:user-120 session_count=2".to_owned()));
     check_full_run_changes_nothing(&installation).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_time_is_claimed_that_one_source_does_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut installation = installation(&folder).await;
+    let received = |hours: i64| DateTime::from_timestamp_micros(begin_us() + hours * HOUR_US);
+    store(&mut installation, 1, &[sent(1, 1)]).await;
+    assert_eq!(run(&installation, &["sessions", "visitors"], false).await.watermark, None);
+    assert_eq!(run(&installation, &ALL, false).await.watermark, received(1));
+    store(&mut installation, 2, &[sent(1, 2)]).await;
+    assert_eq!(run(&installation, &["sessions", "visitors"], false).await.watermark, received(1));
+    assert_eq!(run(&installation, &ALL, false).await.watermark, received(2));
+}

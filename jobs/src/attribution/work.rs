@@ -121,7 +121,7 @@ impl Work {
     /// Up to when the tables will be complete: what only some sources have seen is not in them.
     pub(super) fn watermark(&self) -> Option<DateTime<Utc>> {
         let of = |snapshot: &Snapshot| snapshot.info.as_ref().and_then(|info| info.watermark);
-        of(&self.events).min(of(&self.sessions))
+        of(&self.events).min(of(&self.sessions)).min(of(&self.identities))
     }
 
     /// Up to when the tables are complete.
