@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use touchline_lake::{Changes, CommitInfo, DataFile, Snapshot};
 use touchline_pipeline::identities::{Identity, People};
 use touchline_pipeline::scan::LakeScan;
-use touchline_pipeline::visitors::{Who, visitors};
+use touchline_pipeline::visitors::{Who, people_estimate, visitors};
 use touchline_pipeline::{PipelineError, QueryEngine};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
@@ -23,9 +23,6 @@ use crate::derived::{Replacement, write_days};
 use crate::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, RunRequest};
 
 const NAME: &str = "visitors";
-
-/// Sessions whose people are computed at once.
-const SESSIONS_PER_PART: u64 = 1_000_000;
 
 /// The job.
 #[derive(Debug, Clone)]
@@ -172,7 +169,12 @@ impl VisitorsJob {
         }
     }
 
-    /// Computes a tenant's people from all sessions, some at a time, and writes them.
+    async fn people_estimate(&self, sessions: &[DataFile]) -> Result<u64, JobError> {
+        let scan = Arc::new(LakeScan::new(Table::Sessions, sessions.to_vec()));
+        people_estimate(&self.engine.context(), scan).await.map_err(JobError::failed)
+    }
+
+    /// Computes a tenant's people from all sessions, some of them at a time, and writes them.
     async fn renew(
         &self,
         work: &Work,
@@ -185,7 +187,10 @@ impl VisitorsJob {
         replacement.remove.extend_from_slice(work.stored.files(tenant));
         let files = work.sessions.files(tenant);
         let session_count: u64 = files.iter().map(|file| file.rows).sum();
-        let of = session_count.div_ceil(SESSIONS_PER_PART).max(1);
+        let at_once = Who::at_once(self.engine.memory_limit_bytes());
+        // Each part reads all sessions, and needs memory for its people.
+        let people_count = if session_count > at_once { self.people_estimate(files).await? } else { session_count };
+        let of = people_count.div_ceil(at_once).max(1);
         context.progress.expect(session_count * of);
         for number in 0..of {
             context.check_cancelled()?;
