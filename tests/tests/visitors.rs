@@ -15,14 +15,17 @@ use touchline_tests::installation::Installation;
 use touchline_tests::rows::{only, rows};
 use uuid::Uuid;
 
-const HOUR_US: i64 = 3_600_000_000;
+const MINUTE_US: i64 = 60_000_000;
+/// The most that an amount can be, in ten-thousandths.
+const MOST_E4: i64 = 999_999_999_999_999_999;
 
-/// An event: the visitor's number, whether the user of that number is logged in, and hours after the begin.
+/// An event: the visitor's number, whether the user of that number is logged in, and minutes after the begin.
 #[derive(Clone, Copy)]
 struct Sent {
     visitor: u32,
     is_logged_in: bool,
-    hours: i64,
+    minutes: i64,
+    revenue_e4: Option<i64>,
 }
 
 fn begin_us() -> i64 {
@@ -35,9 +38,10 @@ fn tenant() -> Tenant {
 
 async fn store(installation: &mut Installation, number: i64, events: &[Sent]) {
     let mut encoded = EncodedEvents::default();
-    for Sent { visitor, is_logged_in, hours } in events {
-        let mut event = Event::at(begin_us() + hours * HOUR_US);
-        let id = format!("event-{visitor}-{hours}");
+    for Sent { visitor, is_logged_in, minutes, revenue_e4 } in events {
+        let mut event = Event::at(begin_us() + minutes * MINUTE_US);
+        let id = format!("event-{visitor}-{minutes}");
+        event.revenue_e4 = *revenue_e4;
         event.set(TextField::EventId, id.clone());
         event.set(TextField::EventType, PAGE_VIEW);
         event.set(TextField::VisitorId, format!("visitor-{visitor}"));
@@ -48,7 +52,7 @@ async fn store(installation: &mut Installation, number: i64, events: &[Sent]) {
     }
     let head = RequestHead {
         tenant: tenant(),
-        received_at_us: begin_us() + events.iter().map(|sent| sent.hours).max().unwrap() * HOUR_US,
+        received_at_us: begin_us() + events.iter().map(|sent| sent.minutes).max().unwrap() * MINUTE_US,
         duplicates: 0,
         events: encoded.len() as u32,
         rejected: 0,
@@ -79,6 +83,11 @@ async fn visitors(installation: &Installation) -> Vec<String> {
     rows(&installation.engine, Table::Visitors, tenant()).await.unwrap()
 }
 
+/// The revenue of a table's rows, by one of its columns.
+async fn revenue(installation: &Installation, table: Table, column: &str) -> Vec<String> {
+    only(&rows(&installation.engine, table, tenant()).await.unwrap(), &[column, "revenue"])
+}
+
 async fn check_full_run_changes_nothing(installation: &Installation) {
     let known = visitors(installation).await;
     run(installation, &["visitors"], true).await;
@@ -86,7 +95,7 @@ async fn check_full_run_changes_nothing(installation: &Installation) {
 }
 
 fn sent(visitor: u32, hours: i64) -> Sent {
-    Sent { visitor, is_logged_in: false, hours }
+    Sent { visitor, is_logged_in: false, minutes: hours * 60, revenue_e4: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,11 +136,36 @@ async fn a_login_reads_the_sessions_of_its_own_days() {
 async fn no_time_is_claimed_that_one_source_does_not_know() {
     let folder = tempfile::tempdir().unwrap();
     let mut installation = installation(&folder).await;
-    let received = |hours: i64| DateTime::from_timestamp_micros(begin_us() + hours * HOUR_US);
+    let received = |hours: i64| DateTime::from_timestamp_micros(begin_us() + hours * 60 * MINUTE_US);
     store(&mut installation, 1, &[sent(1, 1)]).await;
     assert_eq!(run(&installation, &["sessions", "visitors"], false).await.watermark, None);
     assert_eq!(run(&installation, &ALL, false).await.watermark, received(1));
     store(&mut installation, 2, &[sent(1, 2)]).await;
     assert_eq!(run(&installation, &["sessions", "visitors"], false).await.watermark, received(1));
     assert_eq!(run(&installation, &ALL, false).await.watermark, received(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sum_with_too_many_digits_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut installation = installation(&folder).await;
+    let paid = |visitor: u32, minutes: i64| Sent { minutes, revenue_e4: Some(MOST_E4), ..sent(visitor, 0) };
+    // Two sessions, one session, and one that can be paid.
+    store(&mut installation, 1, &[paid(1, 0), paid(1, 600), paid(2, 0), paid(2, 1), paid(3, 0)]).await;
+    run(&installation, &ALL, false).await;
+    let most = "99999999999999.9999";
+    let of_people = ["person_id=v:visitor-1 revenue=∅", "person_id=v:visitor-2 revenue=∅"].map(str::to_owned);
+    let of_people = [&of_people[..], &[format!("person_id=v:visitor-3 revenue={most}")]].concat();
+    assert_eq!(revenue(&installation, Table::Visitors, "person_id").await, of_people);
+    assert!(
+        revenue(&installation, Table::Sessions, "visitor_id")
+            .await
+            .contains(&"visitor_id=visitor-2 revenue=∅".to_owned())
+    );
+
+    // What was paid in the second session cannot be taken back from none.
+    store(&mut installation, 2, &[Sent { minutes: 601, ..sent(1, 0) }]).await;
+    run(&installation, &ALL, false).await;
+    assert_eq!(revenue(&installation, Table::Visitors, "person_id").await, of_people);
+    check_full_run_changes_nothing(&installation).await;
 }

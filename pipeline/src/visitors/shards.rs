@@ -50,8 +50,10 @@ impl Shards {
     pub(super) fn finish(&self, number: usize) -> Result<RecordBatch> {
         let mut shard = self.lock(number);
         shard.merge()?;
-        let merged = shard.rows.pop();
-        Ok(merged.unwrap_or_else(|| RecordBatch::new_empty(scan_schema(Table::Visitors))))
+        match shard.rows.pop() {
+            Some(merged) => Ok(merge::finish(&merged)?),
+            None => Ok(RecordBatch::new_empty(scan_schema(Table::Visitors))),
+        }
     }
 
     fn lock(&self, number: usize) -> MutexGuard<'_, Shard> {

@@ -3,7 +3,8 @@
 //! Counts can be taken back; a touch cannot: if the session that a touch was taken from went, the next best is not in
 //! the stored row. It need not be, if one that came is at least as good, because everything else was worse than the one
 //! that went. A session that late events extend never begins later or ends earlier than before, so that this is the
-//! rule; for the rest, the caller computes the person from all sessions.
+//! rule; for the rest, the caller computes the person from all sessions. Revenue is null also where a sum had too many
+//! digits: from that nothing can be taken back.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimestampMicrosecond
 use arrow::error::ArrowError;
 use touchline_schemas::tables::visitors as column;
 
-use super::merge::{PICKS, Pick, SUMS, merge, people};
+use super::merge::{PICKS, Pick, REVENUE, SUMS, finish, merge, people};
 
 /// Visitors after an update.
 #[derive(Debug)]
@@ -65,13 +66,14 @@ pub fn update(stored: &RecordBatch, went: &RecordBatch, came: &RecordBatch) -> R
     }
     let sessions = counts(&rows, column::SESSION_COUNT)?;
     unknown.extend(without_revenue(went, &rows)?);
+    unknown.extend(beyond_money(stored, went)?);
     // Whoever has no session left is known to have no row.
     for row in (0..rows.num_rows()).filter(|row| sessions.value(*row) <= 0) {
         unknown.remove(owners.value(row));
     }
     let remaining: BooleanArray =
         (0..rows.num_rows()).map(|row| Some(sessions.value(row) > 0 && !unknown.contains(owners.value(row)))).collect();
-    Ok(Updated { rows: filter_record_batch(&rows, &remaining)?, unknown })
+    Ok(Updated { rows: finish(&filter_record_batch(&rows, &remaining)?)?, unknown })
 }
 
 fn at_least_as_good(pick: &Pick, new: (i64, &str), old: (i64, &str)) -> bool {
@@ -80,19 +82,24 @@ fn at_least_as_good(pick: &Pick, new: (i64, &str), old: (i64, &str)) -> bool {
 
 /// People whose revenue is 0 after some was taken back: whether they have none or several that cancel out cannot be told.
 fn without_revenue(went: &RecordBatch, rows: &RecordBatch) -> Result<Vec<String>, ArrowError> {
-    let had = went.column_by_name(REVENUE).map(|revenue| revenue.null_count() < revenue.len());
-    if had != Some(true) {
+    let gone = money(went)?;
+    if gone.null_count() == gone.len() {
         return Ok(Vec::new());
     }
-    let (owners, revenue) =
-        (people(rows)?, rows.column_by_name(REVENUE).and_then(|values| values.as_primitive_opt::<Decimal128Type>()));
-    let revenue = revenue.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no money `{REVENUE}`")))?;
+    let (owners, revenue) = (people(rows)?, money(rows)?);
     let none = (0..rows.num_rows()).filter(|row| revenue.is_valid(*row) && revenue.value(*row) == 0);
     Ok(none.map(|row| owners.value(row).to_owned()).collect())
 }
 
-/// The column that is null where there never was an amount.
-const REVENUE: &str = SUMS[4];
+/// People of whose revenue some went although none is stored: it had more digits than money has.
+fn beyond_money(stored: &RecordBatch, went: &RecordBatch) -> Result<Vec<String>, ArrowError> {
+    let (owners, revenue) = (people(went)?, money(went)?);
+    let gone: HashSet<&str> =
+        (0..went.num_rows()).filter(|row| revenue.is_valid(*row)).map(|row| owners.value(row)).collect();
+    let (owners, revenue) = (people(stored)?, money(stored)?);
+    let beyond = (0..stored.num_rows()).filter(|row| revenue.is_null(*row) && gone.contains(owners.value(*row)));
+    Ok(beyond.map(|row| owners.value(row).to_owned()).collect())
+}
 
 /// Visitors that take their counts back and give no touch.
 fn taken_back(went: &RecordBatch) -> Result<RecordBatch, ArrowError> {
@@ -131,6 +138,11 @@ fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::Stri
 fn times<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::TimestampMicrosecondArray, ArrowError> {
     let times = rows.column_by_name(name).and_then(|values| values.as_primitive_opt::<TimestampMicrosecondType>());
     times.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no time `{name}`")))
+}
+
+fn money(rows: &RecordBatch) -> Result<&Decimal128Array, ArrowError> {
+    let amounts = rows.column_by_name(REVENUE).and_then(|values| values.as_primitive_opt::<Decimal128Type>());
+    amounts.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no money `{REVENUE}`")))
 }
 
 fn counts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a Int64Array, ArrowError> {
