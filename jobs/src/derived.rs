@@ -2,7 +2,6 @@
 //! version of the source.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
@@ -18,7 +17,7 @@ use uuid::Uuid;
 
 /// Rows of one file of a derived table. What changes in a day is often its last hours, and then only these files are
 /// written anew.
-const ROWS_PER_FILE: usize = 32_768;
+pub const ROWS_PER_FILE: usize = 32_768;
 /// Files that are encoded at the same time.
 const ENCODERS: usize = 2;
 
@@ -60,8 +59,9 @@ pub fn application(job: &str) -> String {
 }
 
 impl Replacement {
-    /// Commits on top of the version that was `read`, under the source's version as number: the same version of the
-    /// source is never applied twice, and nothing that somebody else wrote meanwhile is taken for ours.
+    /// Commits on top of the version that was `read`: whatever somebody else committed to the table meanwhile makes it a
+    /// conflict, and nothing is written. The source's version is kept as the job's number. It only says what the rows
+    /// stand for: a run that is asked for commits under the same number again.
     pub async fn commit_with(
         self,
         table: &LakeTable,
@@ -76,20 +76,23 @@ impl Replacement {
     }
 }
 
-/// Writes one tenant's rows to `table`, files for each day of its time column, oldest first; days outside `days` are
-/// left out.
+/// Writes one tenant's rows to `table`, files for each day of its time column, oldest first.
 pub async fn write_days(
     table: &LakeTable,
     tenant: Tenant,
     rows: Vec<RecordBatch>,
-    days: &RangeInclusive<NaiveDate>,
     now: DateTime<Utc>,
 ) -> Result<Vec<NewFile>, DerivedError> {
-    let mut files = Vec::new();
-    for (day, rows) in split_days(table.table(), tenant, &rows)? {
-        if days.contains(&day) {
-            files.extend(write_day(table, tenant, day, vec![rows], now).await?);
+    let mut days: BTreeMap<NaiveDate, Vec<RecordBatch>> = BTreeMap::new();
+    // One batch after the other, so that it is not held beside its days for longer than it takes.
+    for batch in rows {
+        for (day, rows) in split_days(table.table(), tenant, &[batch])? {
+            days.entry(day).or_default().push(rows);
         }
+    }
+    let mut files = Vec::new();
+    for (day, rows) in days {
+        files.extend(write_day(table, tenant, day, rows, now).await?);
     }
     Ok(files)
 }

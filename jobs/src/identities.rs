@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use async_trait::async_trait;
 use chrono::NaiveDate;
+use tokio::task::spawn_blocking;
 use touchline_lake::{Change, ChangeKind, CommitInfo, DataFile, FileChanges};
 use touchline_pipeline::identities::{Identity, edges, merge_edges, people};
 use touchline_pipeline::scan::LakeScan;
@@ -133,8 +135,7 @@ impl IdentitiesJob {
             }
             let known = if todo.renew { Vec::new() } else { touched.clone() };
             let merged = self.merged(known, fresh).await.map_err(JobError::failed)?;
-            let all_days = NaiveDate::MIN..=NaiveDate::MAX;
-            let files = write_days(table, tenant, merged, &all_days, context.clock.now()).await;
+            let files = write_days(table, tenant, merged, context.clock.now()).await;
             replacement.add.extend(files.map_err(JobError::failed)?);
             replacement.remove.extend(touched);
         }
@@ -180,8 +181,10 @@ impl IdentitiesJob {
         for tenant in affected {
             context.check_cancelled()?;
             let files = edges.files(tenant).to_vec();
-            let rows = people(&self.rows(Table::IdentityEdges, files).await.map_err(JobError::failed)?);
-            let rows: BTreeSet<Identity> = rows.map_err(JobError::failed)?.into_iter().collect();
+            let batches = self.rows(Table::IdentityEdges, files).await.map_err(JobError::failed)?;
+            // Many edges keep a worker from requests that wait for it.
+            let rows = spawn_blocking(move || Ok::<_, ArrowError>(people(&batches)?.into_iter().collect()));
+            let rows: BTreeSet<Identity> = rows.await.map_err(JobError::failed)?.map_err(JobError::failed)?;
             let known = self.rows(Table::Identities, stored.files(tenant).to_vec()).await.map_err(JobError::failed)?;
             let known = Identity::read(&known).map_err(JobError::failed)?;
             if rows == known {
@@ -195,8 +198,7 @@ impl IdentitiesJob {
             let file = table.write_changes(&Uuid::now_v7().simple().to_string(), &changed).await;
             changes.push(Change { tenant, files: Some(vec![file.map_err(JobError::failed)?]) });
             let batch = Identity::batch(&rows.into_iter().collect::<Vec<_>>()).map_err(JobError::failed)?;
-            let all_days = NaiveDate::MIN..=NaiveDate::MAX;
-            let files = write_days(table, tenant, vec![batch], &all_days, context.clock.now()).await;
+            let files = write_days(table, tenant, vec![batch], context.clock.now()).await;
             replacement.add.extend(files.map_err(JobError::failed)?);
             replacement.remove.extend_from_slice(stored.files(tenant));
         }

@@ -1,31 +1,28 @@
 //! Job `visitors`: keeps the table `visitors` equal to what `sessions` and `identities` say.
 //!
-//! Sessions that went and came are taken back from and added to the stored rows of their people. People whose ids
-//! changed hands, and those whose touches cannot be told from the stored row, are computed from all of their sessions.
+//! Sessions that went and came are taken back from and added to the stored rows of their people (`absorb`). People whose
+//! ids changed hands, and those whose touches cannot be told from the stored row, are computed from all of their
+//! sessions; everybody is, where it is not known what changed or somebody asks for it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod absorb;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::concat_batches;
-use arrow::error::ArrowError;
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use chrono::NaiveDate;
-use touchline_lake::{CHANGE_TYPE, ChangeKind, Changes, CommitInfo, DataFile, Snapshot};
-use touchline_pipeline::identities::{Identity, People, USER_PREFIX, VISITOR_PREFIX};
-use touchline_pipeline::scan::{LakeScan, scan_schema};
-use touchline_pipeline::visitors::{Updated, Who, of_changes, person_ids, split, update, visitors};
+use touchline_lake::{Changes, CommitInfo, DataFile, Snapshot};
+use touchline_pipeline::identities::{Identity, People};
+use touchline_pipeline::scan::LakeScan;
+use touchline_pipeline::visitors::{Who, people_estimate, visitors};
 use touchline_pipeline::{PipelineError, QueryEngine};
 use touchline_schemas::Tenant;
-use touchline_schemas::tables::{Table, identities as identity};
+use touchline_schemas::tables::Table;
 
-use crate::derived::{Replacement, split_days, write_days};
+use crate::derived::{Replacement, write_days};
 use crate::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, RunRequest};
 
 const NAME: &str = "visitors";
-
-/// Sessions whose people are computed at once.
-const SESSIONS_PER_PART: u64 = 1_000_000;
 
 /// The job.
 #[derive(Debug, Clone)]
@@ -71,12 +68,10 @@ impl Job for VisitorsJob {
     async fn run(&self, request: RunRequest, context: &JobContext) -> Result<JobReport, JobError> {
         let work = self.work(request).await?;
         let table = self.engine.lake().table(Table::Visitors);
-        let watermarks = [&work.sessions, &work.identities].map(|source| source.info.as_ref()?.watermark);
-        // What only one of the two has seen is not in the visitors.
-        let watermark = match watermarks {
-            [Some(sessions), Some(identities)] => Some(sessions.min(identities)),
-            [sessions, _] => sessions,
-        };
+        let [of_sessions, of_identities] =
+            [&work.sessions, &work.identities].map(|source| source.info.as_ref()?.watermark);
+        // What only one of the two has seen is not in the visitors; without a word of one, nothing can be claimed.
+        let watermark = of_sessions.min(of_identities);
         let mut report = JobReport { source_version: Some(work.sessions.version), watermark, ..JobReport::default() };
         if work.tenants.is_empty() && work.is_done() {
             report.unchanged = true;
@@ -87,26 +82,12 @@ impl Job for VisitorsJob {
         for (tenant, news) in &work.tenants {
             context.check_cancelled()?;
             let people = Arc::new(self.people(work.identities.files(*tenant)).await.map_err(JobError::failed)?);
-            let rows = match news {
-                None => {
-                    replacement.remove.extend_from_slice(work.stored.files(*tenant));
-                    self.renew(&work, *tenant, &people, context, &mut report, &mut replacement).await?;
-                    continue;
-                }
+            match news {
+                None => self.renew(&work, *tenant, &people, context, &mut report, &mut replacement).await?,
                 Some(news) => {
-                    self.update(&work, *tenant, news, &people, &mut report).await.map_err(JobError::failed)?
+                    self.absorb(&work, *tenant, news, &people, context, &mut report, &mut replacement).await?;
                 }
-            };
-            // Days none of whose rows changed keep their files.
-            let mut days = split_days(Table::Visitors, *tenant, &[rows.unchanged]).map_err(JobError::failed)?;
-            let changed = split_days(Table::Visitors, *tenant, &[rows.came]).map_err(JobError::failed)?;
-            let touched: BTreeSet<NaiveDate> = changed.keys().copied().chain(rows.days_of_gone).collect();
-            days.retain(|day, _| touched.contains(day));
-            let batches: Vec<RecordBatch> = days.into_values().chain(changed.into_values()).collect();
-            let written = write_days(table, *tenant, batches, &ALL_DAYS, context.clock.now()).await;
-            replacement.add.extend(written.map_err(JobError::failed)?);
-            let old = work.stored.files(*tenant).iter().filter(|file| touched.contains(&file.date));
-            replacement.remove.extend(old.cloned());
+            }
         }
         report.rows_written = replacement.add.iter().map(|file| file.rows).sum();
         report.bytes_written = replacement.add.iter().map(|file| file.size_bytes).sum();
@@ -124,8 +105,6 @@ impl Job for VisitorsJob {
     }
 }
 
-const ALL_DAYS: std::ops::RangeInclusive<NaiveDate> = NaiveDate::MIN..=NaiveDate::MAX;
-
 /// What a run has to do: per tenant what is new, or nothing if everything is computed anew.
 struct Work {
     sessions: Arc<Snapshot>,
@@ -134,7 +113,7 @@ struct Work {
     tenants: BTreeMap<Tenant, Option<News>>,
 }
 
-/// Change files.
+/// Change files, oldest first.
 #[derive(Debug, Default)]
 struct News {
     sessions: Vec<DataFile>,
@@ -150,16 +129,6 @@ impl Work {
     fn is_done(&self) -> bool {
         self.stored.info.as_ref().is_some_and(|info| info.sources == self.sources())
     }
-}
-
-/// A tenant's rows after an update.
-struct Rows {
-    /// As they were.
-    unchanged: RecordBatch,
-    /// New or other than before.
-    came: RecordBatch,
-    /// Where rows went that are not `unchanged`.
-    days_of_gone: Vec<NaiveDate>,
 }
 
 impl VisitorsJob {
@@ -200,7 +169,12 @@ impl VisitorsJob {
         }
     }
 
-    /// Computes a tenant's people from all sessions, some at a time, and writes them.
+    async fn people_estimate(&self, sessions: &[DataFile]) -> Result<u64, JobError> {
+        let scan = Arc::new(LakeScan::new(Table::Sessions, sessions.to_vec()));
+        people_estimate(&self.engine.context(), scan).await.map_err(JobError::failed)
+    }
+
+    /// Computes a tenant's people from all sessions, some of them at a time, and writes them.
     async fn renew(
         &self,
         work: &Work,
@@ -210,16 +184,20 @@ impl VisitorsJob {
         report: &mut JobReport,
         replacement: &mut Replacement,
     ) -> Result<(), JobError> {
+        replacement.remove.extend_from_slice(work.stored.files(tenant));
         let files = work.sessions.files(tenant);
         let session_count: u64 = files.iter().map(|file| file.rows).sum();
-        let of = session_count.div_ceil(SESSIONS_PER_PART).max(1);
+        let at_once = Who::at_once(self.engine.memory_limit_bytes());
+        // Each part reads all sessions, and needs memory for its people.
+        let people_count = if session_count > at_once { self.people_estimate(files).await? } else { session_count };
+        let of = people_count.div_ceil(at_once).max(1);
         context.progress.expect(session_count * of);
         for number in 0..of {
             context.check_cancelled()?;
             let who = Who::Part { number, of };
             let rows = self.compute(files, people, &who, report).await.map_err(JobError::failed)?;
             let table = self.engine.lake().table(Table::Visitors);
-            let written = write_days(table, tenant, rows, &ALL_DAYS, context.clock.now()).await;
+            let written = write_days(table, tenant, rows, context.clock.now()).await;
             replacement.add.extend(written.map_err(JobError::failed)?);
             context.progress.advance(session_count);
         }
@@ -247,99 +225,4 @@ impl VisitorsJob {
     async fn read(&self, scan: LakeScan) -> Result<Vec<RecordBatch>, PipelineError> {
         Ok(self.engine.context().read_table(Arc::new(scan))?.collect().await?)
     }
-
-    async fn update(
-        &self,
-        work: &Work,
-        tenant: Tenant,
-        news: &News,
-        people: &Arc<People>,
-        report: &mut JobReport,
-    ) -> Result<Rows, JobError> {
-        let schema = scan_schema(Table::Visitors);
-        let one = |batches: Vec<RecordBatch>| concat_batches(&schema, &batches);
-        let read = [news.sessions.as_slice(), &news.identities, work.stored.files(tenant)].concat();
-        report.rows_read += read.iter().map(|file| file.rows).sum::<u64>();
-        report.bytes_read += read.iter().map(|file| file.size_bytes).sum::<u64>();
-
-        // Everybody one of whose ids changed hands, before or now.
-        let changed =
-            self.read(LakeScan::changes(Table::Identities, news.identities.clone())).await.map_err(JobError::failed)?;
-        let mut anew: HashSet<String> = changed.iter().flat_map(people_of).collect();
-        let (mut went, mut came) = (Vec::new(), Vec::new());
-        for batch in
-            self.read(LakeScan::changes(Table::Sessions, news.sessions.clone())).await.map_err(JobError::failed)?
-        {
-            let (gone, new) = by_kind(&batch).map_err(JobError::failed)?;
-            for (rows, visitors) in [(gone, &mut went), (new, &mut came)] {
-                let (_, others) =
-                    split(&of_changes(&rows, people).map_err(JobError::failed)?, |person| anew.contains(person))
-                        .map_err(JobError::failed)?;
-                visitors.push(others);
-            }
-        }
-        let (went, came) = (one(went).map_err(JobError::failed)?, one(came).map_err(JobError::failed)?);
-        let touched: HashSet<String> = [&went, &came]
-            .into_iter()
-            .map(person_ids)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(JobError::failed)?
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(str::to_owned)
-            .collect();
-
-        let stored = one(self
-            .read(LakeScan::new(Table::Visitors, work.stored.files(tenant).to_vec()))
-            .await
-            .map_err(JobError::failed)?)
-        .map_err(JobError::failed)?;
-        let (renewed, stored) = split(&stored, |person| anew.contains(person)).map_err(JobError::failed)?;
-        let (old, unchanged) = split(&stored, |person| touched.contains(person)).map_err(JobError::failed)?;
-        let Updated { rows, unknown } = update(&old, &went, &came).map_err(JobError::failed)?;
-        anew.extend(unknown);
-        let mut new_rows = vec![rows];
-        if !anew.is_empty() {
-            let who = Who::People(Arc::new(anew));
-            new_rows.extend(
-                self.compute(work.sessions.files(tenant), people, &who, report).await.map_err(JobError::failed)?,
-            );
-        }
-        let mut days_of_gone = Vec::new();
-        for rows in [&renewed, &old] {
-            let days = split_days(Table::Visitors, tenant, std::slice::from_ref(rows));
-            days_of_gone.extend(days.map_err(JobError::failed)?.into_keys());
-        }
-        Ok(Rows { unchanged, came: one(new_rows).map_err(JobError::failed)?, days_of_gone })
-    }
-}
-
-/// Rows of a change file that went, and those that came.
-fn by_kind(changes: &RecordBatch) -> Result<(RecordBatch, RecordBatch), ArrowError> {
-    let kinds = changes.column_by_name(CHANGE_TYPE).and_then(|kinds| kinds.as_string_view_opt());
-    let went: arrow::array::BooleanArray = match kinds {
-        Some(kinds) => kinds.iter().map(|kind| Some(kind == Some(ChangeKind::Delete.as_str()))).collect(),
-        None => vec![false; changes.num_rows()].into(),
-    };
-    let came = arrow::compute::not(&went)?;
-    Ok((arrow::compute::filter_record_batch(changes, &went)?, arrow::compute::filter_record_batch(changes, &came)?))
-}
-
-/// The people that rows of `identities` name, and whom their ids stand for by themselves.
-fn people_of(identities: &RecordBatch) -> Vec<String> {
-    let column = |name: &str| identities.column_by_name(name).and_then(|values| values.as_string_view_opt());
-    let (Some(people), Some(types), Some(ids)) =
-        (column(identity::PERSON_ID), column(identity::ID_TYPE), column(identity::ID))
-    else {
-        return Vec::new();
-    };
-    let mut named = Vec::with_capacity(2 * identities.num_rows());
-    for row in 0..identities.num_rows() {
-        let is_user = types.value(row) == touchline_schemas::tables::identity_edges::TYPE_USER;
-        let prefix = if is_user { USER_PREFIX } else { VISITOR_PREFIX };
-        named.push(format!("{prefix}{}", ids.value(row)));
-        named.push(people.value(row).to_owned());
-    }
-    named
 }

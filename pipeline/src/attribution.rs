@@ -1,9 +1,9 @@
 //! Attribution: which sessions led to a conversion, and what credit each gets.
 //!
-//! Definition, version 1. A *conversion* is an event of one of the account's conversion types, or one that was posted
+//! Definition, version 2. A *conversion* is an event of one of the account's conversion types, or one that was posted
 //! as a conversion; a bot's is none. Its *touches* are the sessions of the same person that began at or before it, and
 //! not longer before it than the look-back; the session that it happened in is among them. Their order is that of
-//! (`started_at`, `session_id`). A conversion without touches (nobody is known to have done it, or all that is known of
+//! (`started_at`, `session_id`); of more than [`MAX_TOUCHES`] the last count. A conversion without touches (nobody is known to have done it, or all that is known of
 //! them is too old) keeps its credit: in every model it goes to no channel.
 //!
 //! Each room does one thing: [`conversions`] finds conversions, [`touchpoints`] their journeys, [`models`] weighs the touches of one of them,
@@ -24,7 +24,7 @@ pub mod value;
 pub use conversions::{Changes, affected, conversions, starts, without};
 pub use models::Model;
 pub use rows::credits;
-pub use touchpoints::{Params, touchpoints};
+pub use touchpoints::{MAX_TOUCHES, Params, Touchpoints, touchpoints};
 
 /// Names this definition in answers.
-pub const DEFINITION: &str = "attribution/1";
+pub const DEFINITION: &str = "attribution/2";

@@ -28,6 +28,7 @@ pub struct QueryOptions {
 pub struct QueryEngine {
     lake: Lake,
     runtime: Arc<RuntimeEnv>,
+    memory_limit_bytes: usize,
     threads: usize,
 }
 
@@ -41,12 +42,17 @@ impl QueryEngine {
             let table = lake.table(table);
             runtime.register_object_store(store_url(table.table())?.as_ref(), table.store());
         }
-        Ok(Self { lake, runtime, threads: options.threads.max(1) })
+        Ok(Self { lake, runtime, memory_limit_bytes: options.memory_limit_bytes, threads: options.threads.max(1) })
     }
 
     /// The lake.
     pub fn lake(&self) -> &Lake {
         &self.lake
+    }
+
+    /// Memory of all queries together.
+    pub fn memory_limit_bytes(&self) -> usize {
+        self.memory_limit_bytes
     }
 
     /// A context without any table.

@@ -1,8 +1,8 @@
 //! People: which ids belong to one.
 //!
-//! Definition, version 1. Events leave *edges*: an event with a visitor id and a user id links them; `$alias` says that
-//! two user ids are one; `$unmerge` says that a pair does not belong together, and voids what linked or aliased it up to
-//! then. User ids that living aliases join are one person. A visitor id that is linked to one person is that person's
+//! Definition, version 1. Events leave *edges*: an event with a visitor id and a user id links them, unless it is one of
+//! these: `$alias` says that two user ids are one; `$unmerge` says that a pair does not belong together, and voids what
+//! linked or aliased it up to then. User ids that living aliases join are one person. A visitor id that is linked to one person is that person's
 //! for all time. One that is linked to several is shared: at any time it is the person's whose link is the latest up to
 //! then; before the first link, the first person's. Of each pair and UTC day the first and last time are kept, so that
 //! edges are few and merging them is commutative: arrival order cannot matter.

@@ -10,8 +10,10 @@
 //! adding counts and choosing touches. So a stored row can take up new sessions, and the order in which events arrived
 //! cannot matter.
 
+mod changes;
 mod fragment;
 mod merge;
+mod shards;
 mod update;
 
 use std::collections::HashSet;
@@ -20,29 +22,37 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringViewArray};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::UInt64Type;
 use datafusion::catalog::TableProvider;
 use datafusion::common::exec_datafusion_err;
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::functions_aggregate::expr_fn::approx_distinct;
 use datafusion::physical_plan::execute_stream_partitioned;
-use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
+use datafusion::prelude::{SessionContext, col, when};
 use futures::future::try_join_all;
-use touchline_schemas::tables::{Table, sessions as session, visitors as column};
+use futures::{StreamExt, TryStreamExt};
+use tokio::task::JoinError;
+use touchline_schemas::event::TextField;
+use touchline_schemas::tables::sessions as session;
 
+pub use changes::SessionChanges;
 pub use update::{Updated, update};
 
+use self::shards::{SHARDS, Shards};
 use crate::identities::People;
-use crate::lean::{concat_lean, lean_batch, own_bytes};
-use crate::scan::scan_schema;
+use crate::lean::{concat_lean, lean_batch};
 
 /// Names this definition in answers.
 pub const DEFINITION: &str = "visitors/3";
 
 /// Rows that are gathered before they are merged.
 const ROWS_PER_MERGE: usize = 1 << 18;
+
+/// Memory that a person takes, on the average, while people are computed.
+const BYTES_PER_PERSON: u64 = 2_048;
 
 /// Which people are computed.
 #[derive(Debug, Clone)]
@@ -59,8 +69,10 @@ pub enum Who {
 }
 
 impl Who {
-    /// Everybody at once.
-    pub const ALL: Self = Self::Part { number: 0, of: 1 };
+    /// So many people are computed at once within a limit of memory.
+    pub fn at_once(memory_limit_bytes: usize) -> u64 {
+        (memory_limit_bytes as u64 / BYTES_PER_PERSON).max(1)
+    }
 
     fn takes(&self, person: &str) -> bool {
         match self {
@@ -88,29 +100,35 @@ pub async fn visitors(
     let columns = fragment::session_columns(&sessions.schema())?;
     let plan = sessions.scan(&state, Some(&columns), &[], None).await?;
     let streams = execute_stream_partitioned(plan, context.task_ctx())?;
-    let partitions = streams.len().max(1) as u64;
+    let partitions = streams.len().max(1);
     let memory = MemoryConsumer::new("visitors").register(&context.runtime_env().memory_pool);
+    let shards = Arc::new(Shards::new(&memory, ROWS_PER_MERGE / SHARDS));
     let merging = streams.into_iter().map(|stream| {
-        let (people, who, memory) = (Arc::clone(people), who.clone(), memory.new_empty());
-        SpawnedTask::spawn(async move { merged(stream, people, who, memory).await }).join()
+        let (people, who, shards) = (Arc::clone(people), who.clone(), Arc::clone(&shards));
+        SpawnedTask::spawn(async move { gather(stream, people, who, shards).await }).join()
     });
-    let mut parts = Vec::new();
-    for part in try_join_all(merging).await.map_err(|error| exec_datafusion_err!("visitors: {error}"))? {
-        parts.extend(part?);
-    }
-    // A person's sessions may lie in all partitions, so that the rest is merged by person.
-    let parts = Arc::new(parts);
-    let merging = (0..partitions).map(|number| {
-        let parts = Arc::clone(&parts);
-        SpawnedTask::spawn_blocking(move || {
-            let theirs = parts.iter().map(|batch| of_part(batch, number, partitions));
-            let theirs = theirs.collect::<Result<Vec<_>>>()?;
-            Ok(merge::merge(&concat_lean(&scan_schema(Table::Visitors), &theirs)?)?)
-        })
-        .join()
+    let gathered = try_join_all(merging).await.map_err(interrupted)?;
+    gathered.into_iter().collect::<Result<()>>()?;
+    let finished = (0..SHARDS).map(|number| {
+        let shards = Arc::clone(&shards);
+        SpawnedTask::spawn_blocking(move || shards.finish(number)).join()
     });
-    let merged = try_join_all(merging).await.map_err(|error| exec_datafusion_err!("visitors: {error}"))?;
-    merged.into_iter().collect()
+    let finished = futures::stream::iter(finished).buffered(partitions).try_collect::<Vec<_>>();
+    finished.await.map_err(interrupted)?.into_iter().collect()
+}
+
+fn interrupted(error: JoinError) -> DataFusionError {
+    exec_datafusion_err!("visitors: {error}")
+}
+
+/// About how many people there are in `sessions` (the columns of the table `sessions`, one tenant).
+pub async fn people_estimate(context: &SessionContext, sessions: Arc<dyn TableProvider>) -> Result<u64> {
+    let [user, visitor] = [TextField::UserId, TextField::VisitorId].map(TextField::column);
+    let device = when(col(user).is_not_null(), col(user)).otherwise(col(visitor))?;
+    let humans = context.read_table(sessions)?.filter(col(session::IS_BOT).is_not_true())?;
+    let counted = humans.aggregate(Vec::new(), vec![approx_distinct(device)])?.collect().await?;
+    let count = counted.first().and_then(|batch| batch.column(0).as_primitive_opt::<UInt64Type>()?.iter().next()?);
+    Ok(count.unwrap_or_default())
 }
 
 /// Rows that went from or came to `sessions`, as visitors of one session each, people only.
@@ -120,14 +138,13 @@ pub fn of_changes(sessions: &RecordBatch, people: &People) -> Result<RecordBatch
     Ok(fragment::fragments(&rows, &people.of_sessions(&rows)?)?)
 }
 
-/// One partition's sessions, merged some at a time.
-async fn merged(
+/// Takes one partition's sessions to the shards of their people, merged some at a time.
+async fn gather(
     mut stream: SendableRecordBatchStream,
     people: Arc<People>,
     who: Who,
-    memory: MemoryReservation,
-) -> Result<Vec<RecordBatch>> {
-    let mut done = Vec::new();
+    shards: Arc<Shards>,
+) -> Result<()> {
     let (mut gathered, mut rows) = (Vec::new(), 0);
     while let Some(batch) = stream.try_next().await? {
         let ids = people.of_sessions(&batch)?;
@@ -135,35 +152,26 @@ async fn merged(
         rows += theirs.num_rows();
         gathered.push(theirs);
         if rows >= ROWS_PER_MERGE {
-            done.push(merge_all(std::mem::take(&mut gathered), &people, &memory).await?);
+            merge_all(std::mem::take(&mut gathered), &people, &shards).await?;
             rows = 0;
         }
     }
-    if rows > 0 {
-        done.push(merge_all(gathered, &people, &memory).await?);
-    }
-    Ok(done)
+    if rows > 0 { merge_all(gathered, &people, &shards).await } else { Ok(()) }
 }
 
-/// The visitors of some sessions. Sessions are put together before they become visitors, who look at each of them up
-/// to four times.
-async fn merge_all(
-    sessions: Vec<RecordBatch>,
-    people: &Arc<People>,
-    memory: &MemoryReservation,
-) -> Result<RecordBatch> {
-    let people = Arc::clone(people);
+/// Merges the visitors of some sessions. Sessions are put together before they become visitors, who look at each of
+/// them up to four times.
+async fn merge_all(sessions: Vec<RecordBatch>, people: &Arc<People>, shards: &Arc<Shards>) -> Result<()> {
+    let (people, shards) = (Arc::clone(people), Arc::clone(shards));
     let merged = SpawnedTask::spawn_blocking(move || {
-        let rows = match sessions.first() {
-            Some(first) => concat_lean(&first.schema(), &sessions)?,
-            None => return Ok(RecordBatch::new_empty(scan_schema(Table::Visitors))),
-        };
+        let Some(first) = sessions.first() else { return Ok(()) };
+        let rows = concat_lean(&first.schema(), &sessions)?;
         drop(sessions);
-        merge::merge(&fragment::fragments(&rows, &people.of_sessions(&rows)?)?)
+        let visitors = merge::merge(&fragment::fragments(&rows, &people.of_sessions(&rows)?)?)?;
+        drop(rows);
+        shards.add(&visitors)
     });
-    let merged = merged.join().await.map_err(|error| exec_datafusion_err!("visitors: {error}"))??;
-    memory.try_grow(own_bytes(&merged))?;
-    Ok(merged)
+    merged.join().await.map_err(interrupted)?
 }
 
 /// Sessions of people, not bots, whom `takes` accepts.
@@ -175,16 +183,6 @@ fn humans(sessions: &RecordBatch, people: &StringViewArray, takes: impl Fn(&str)
         Some(!is_bot && people.is_valid(row) && takes(people.value(row)))
     });
     Ok(filter_record_batch(sessions, &taken.collect::<BooleanArray>())?)
-}
-
-fn of_part(visitors: &RecordBatch, number: u64, of: u64) -> Result<RecordBatch> {
-    if of == 1 {
-        return Ok(visitors.clone());
-    }
-    let people = merge::people(visitors)?;
-    // The lower bits choose among the parts of everybody, so that these must choose otherwise.
-    let theirs = people.iter().map(|person| Some((hash(person.unwrap_or_default()) >> 32) % of == number));
-    Ok(filter_record_batch(visitors, &theirs.collect::<BooleanArray>())?)
 }
 
 /// The people of visitors, as views.
@@ -200,5 +198,18 @@ pub fn split(visitors: &RecordBatch, takes: impl Fn(&str) -> bool) -> Result<(Re
     Ok((filter_record_batch(visitors, &taken)?, filter_record_batch(visitors, &others)?))
 }
 
-/// The column by which visitors are told apart.
-pub const KEY: &str = column::PERSON_ID;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_sized_by_people_and_memory() {
+        let check = |people: u64, memory_limit_bytes: usize, parts: u64| {
+            assert_eq!(people.div_ceil(Who::at_once(memory_limit_bytes)), parts, "{people} in {memory_limit_bytes}");
+        };
+        // 14 million sessions are those of about 3.5 million people.
+        check(3_500_000, 2 << 30, 4);
+        check(500_000, 1 << 30, 1);
+        check(1, 1, 1);
+    }
+}

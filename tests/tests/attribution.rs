@@ -548,3 +548,62 @@ async fn news_that_touch_no_conversion_write_nothing() {
     assert_eq!((report.unchanged, report.rows_written), (false, 0));
     assert_eq!(tables(&installation, tenant()).await, expected);
 }
+
+/// More visits than count, and a purchase in the last of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_too_many_touches_the_last_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut installation = installation(&folder).await;
+    let visits = (0..1_006_u32).map(|visit| Sent {
+        occurred_at_us: begin_us() + i64::from(visit) * 31 * 60_000_000,
+        ..sent(visit, 1, 0, if visit < 1_005 { "page_view" } else { "purchase" }, 0)
+    });
+    store(&mut installation, 1, &visits.collect::<Vec<_>>()).await;
+    installation.run_jobs(false).await.unwrap();
+    let [touchpoints, attribution] = tables(&installation, tenant()).await;
+    assert_eq!(touchpoints.len(), 1_000);
+    let first = touchpoints.iter().find(|row| cell(row, "position") == "1").unwrap();
+    assert_eq!(cell(first, "session_id"), "event-0006");
+    assert_eq!(cell(first, "touch_count"), "1000");
+    assert!(sums(&attribution).values().all(|(credit, _)| *credit == 10_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_account_that_fails_stops_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut installation = installation(&folder).await;
+    let other = Tenant { environment: Environment::Test, ..tenant() };
+    store(&mut installation, 1, &shop()).await;
+    store_of(&mut installation, other, 2, &shop()).await;
+    run_named(&installation, &["identities", "sessions"]).await;
+
+    let sessions = installation.engine.lake().table(Table::Sessions).snapshot().await.unwrap();
+    let file = folder.path().join("lake").join("sessions").join(&sessions.files(tenant())[0].path);
+    let aside = file.with_extension("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    installation.run_attribution(RunRequest::default()).await.unwrap_err();
+    assert!(tables(&installation, tenant()).await.iter().all(Vec::is_empty));
+    let of_other = tables(&installation, other).await;
+    assert!(of_other.iter().all(|rows| !rows.is_empty()));
+
+    // It is not forgotten, although nothing is new.
+    std::fs::rename(&aside, &file).unwrap();
+    installation.run_attribution(RunRequest::default()).await.unwrap();
+    assert_eq!(tables(&installation, tenant()).await, of_other);
+    assert!(installation.run_attribution(RunRequest::default()).await.unwrap().unchanged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_claims_no_later_time_than_any_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut installation = installation(&folder).await;
+    store(&mut installation, 1, &shop()).await;
+    installation.run_jobs(false).await.unwrap();
+    store(&mut installation, 2, &[sent(9, 3, 20 * 24, "purchase", 2)]).await;
+    run_named(&installation, &["sessions"]).await;
+    let report = installation.run_attribution(RunRequest::default()).await.unwrap();
+    let received = |hours: i64| DateTime::from_timestamp_micros(begin_us() + hours * HOUR_US);
+    assert_eq!(report.watermark, received(16 * 24));
+    run_named(&installation, &["identities"]).await;
+    assert_eq!(installation.run_attribution(RunRequest::default()).await.unwrap().watermark, received(20 * 24));
+}

@@ -106,9 +106,12 @@ fn event(random: &mut SmallRng, tenants: &[Tenant], number: usize) -> Vec<u8> {
         }
     }
     event.revenue_e4 = random.random_bool(0.2).then(|| random.random_range(-10_000..1_000_000));
+    payload(tenant, &id, &event, at_us + random.random_range(0..300) * MINUTE_US)
+}
+
+fn payload(tenant: Tenant, id: &str, event: &Event<'_>, received_at_us: i64) -> Vec<u8> {
     let mut events = EncodedEvents::default();
-    events.push(IdHash::new(tenant, &id), &event);
-    let received_at_us = at_us + random.random_range(0..300) * MINUTE_US;
+    events.push(IdHash::new(tenant, id), event);
     let head = RequestHead { tenant, received_at_us, duplicates: 0, events: 1, rejected: 0 };
     let mut payload = Vec::new();
     put_head(&mut payload, &head);
@@ -145,6 +148,10 @@ impl World {
         let mut payloads: Vec<_> =
             (first..first + count).map(|number| event(&mut self.random, &self.tenants, number)).collect();
         payloads.shuffle(&mut self.random);
+        self.store(&payloads).await;
+    }
+
+    async fn store(&mut self, payloads: &[Vec<u8>]) {
         let requests: Vec<_> = payloads.iter().map(|payload| decode(payload).unwrap()).collect();
         self.segments += 1;
         self.installation.writer.store(self.segments, &requests).await.unwrap();
@@ -204,6 +211,29 @@ async fn both_engines_agree_on_any_history() {
         }
         assert!(!report.checks.is_empty());
     }
+}
+
+/// One person visits more often than touches count, and pays twice more than a sum has digits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn both_engines_agree_where_something_has_a_limit() {
+    let mut world = World::new(1).await;
+    let visits = (0..1_006_i64).map(|visit| {
+        let at_us = now().timestamp_micros() - (1_006 - visit) * 31 * MINUTE_US;
+        let id = format!("event-{visit:04}");
+        let mut event = Event::at(at_us);
+        event.set(TextField::EventId, id.clone());
+        event.set(TextField::EventType, if visit < 1_004 { "page_view" } else { "purchase" });
+        event.set(TextField::VisitorId, "visitor-1");
+        event.revenue_e4 = (visit >= 1_004).then_some(999_999_999_999_999_999);
+        payload(world.tenants[0], &id, &event, at_us)
+    });
+    let visits: Vec<_> = visits.collect();
+    world.store(&visits).await;
+    world.installation.run_jobs(false).await.unwrap();
+    let report = world.verify(world.everything()).await;
+    assert!(report.is_clean(), "{}", report.text());
+    let touchpoints = report.tables.iter().find(|table| table.table == Table::Touchpoints.name()).unwrap();
+    assert_eq!(touchpoints.rows, 2_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

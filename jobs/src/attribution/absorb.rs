@@ -1,11 +1,10 @@
 //! News: only the conversions that they touch are computed anew.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use chrono::{Days, NaiveDate};
-use touchline_lake::{DataFile, Snapshot};
+use touchline_lake::DataFile;
 use touchline_pipeline::attribution::{Changes, affected, conversions, starts, without};
 use touchline_pipeline::scan::LakeScan;
 use touchline_schemas::tables::{Table, sessions};
@@ -29,19 +28,23 @@ impl Part<'_> {
         if days.is_empty() {
             return Ok(());
         }
-        let mut rows = self.rows(found.clone(), report).await?;
-        let replaced = [&self.work.touchpoints, &self.work.attribution].map(|stored| self.files_of(stored, &days));
-        for (table, rows, files) in [
-            (Table::Touchpoints, &mut rows.touchpoints, &replaced[0]),
-            (Table::Attribution, &mut rows.attribution, &replaced[1]),
+        for (table, stored, replacement) in [
+            (Table::Touchpoints, &self.work.touchpoints, &mut written.touchpoints),
+            (Table::Attribution, &self.work.attribution, &mut written.attribution),
         ] {
-            if !files.is_empty() {
-                let stored = self.scan(table, files.clone(), report);
-                let kept = without(&self.engine.context(), stored, found.clone()).map_err(JobError::failed)?;
-                rows.extend(kept.collect().await.map_err(JobError::failed)?);
+            for day in &days {
+                self.context.check_cancelled()?;
+                let files = on_days(stored, self.tenant, &(*day..=*day));
+                if files.is_empty() {
+                    continue;
+                }
+                let rows = self.scan(table, files.clone(), report);
+                let kept = without(&self.engine.context(), rows, found.clone()).map_err(JobError::failed)?;
+                self.write(table, kept.collect().await.map_err(JobError::failed)?, replacement).await?;
+                replacement.remove.extend(files);
             }
         }
-        self.write(rows, replaced, written).await
+        self.compute(found, written, report).await
     }
 
     /// New conversions, and known ones whose journey may have changed.
@@ -76,9 +79,5 @@ impl Part<'_> {
         let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Vec::new()) };
         let last = last.checked_add_days(Days::new(self.params.lookback_days.into())).unwrap_or(NaiveDate::MAX);
         Ok(on_days(stored, self.tenant, &(*first..=last)))
-    }
-
-    fn files_of(&self, stored: &Snapshot, days: &BTreeSet<NaiveDate>) -> Vec<DataFile> {
-        stored.files(self.tenant).iter().filter(|file| days.contains(&file.date)).cloned().collect()
     }
 }

@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::concat_batches;
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::{Days, NaiveDate};
 use touchline_lake::{DataFile, Snapshot};
@@ -18,6 +17,9 @@ use touchline_schemas::tables::{Table, sessions};
 use super::work::Work;
 use crate::derived::{Replacement, day_of, write_days};
 use crate::{JobContext, JobError, JobReport};
+
+/// Touchpoints that are computed and written at once: a conversion may have a thousand.
+const ROWS_PER_PART: usize = 250_000;
 
 /// One tenant's part of a run.
 pub(super) struct Part<'a> {
@@ -35,11 +37,14 @@ pub(super) struct Written {
     pub attribution: Replacement,
 }
 
-/// Rows of both tables.
-#[derive(Default)]
-pub(super) struct Rows {
-    pub touchpoints: Vec<RecordBatch>,
-    pub attribution: Vec<RecordBatch>,
+impl Written {
+    /// Adds what was written for another tenant.
+    pub(super) fn extend(&mut self, other: Self) {
+        for (ours, theirs) in [(&mut self.touchpoints, other.touchpoints), (&mut self.attribution, other.attribution)] {
+            ours.add.extend(theirs.add);
+            ours.remove.extend(theirs.remove);
+        }
+    }
 }
 
 impl Part<'_> {
@@ -60,10 +65,16 @@ impl Part<'_> {
         Arc::new(LakeScan::new(Table::Identities, self.work.identities.files(self.tenant).to_vec()))
     }
 
-    /// The rows of both tables for conversions, of whose people the sessions within the look-back are read.
-    pub(super) async fn rows(&self, conversions: Vec<RecordBatch>, report: &mut JobReport) -> Result<Rows, JobError> {
+    /// Computes the rows of both tables for conversions, of whose people the sessions within the look-back are read, and
+    /// writes them, some at a time.
+    pub(super) async fn compute(
+        &self,
+        conversions: Vec<RecordBatch>,
+        written: &mut Written,
+        report: &mut JobReport,
+    ) -> Result<(), JobError> {
         let days = days_of(&conversions, sessions::STARTED_AT);
-        let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Rows::default()) };
+        let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(()) };
         let from = first.checked_sub_days(Days::new(self.params.lookback_days.into())).unwrap_or(NaiveDate::MIN);
         let window = from..=*last;
         let sessions = self.scan(Table::Sessions, on_days(&self.work.sessions, self.tenant, &window), report);
@@ -71,35 +82,33 @@ impl Part<'_> {
         let context = self.engine.context();
         let conversions = context.read_batches(conversions).map_err(JobError::failed)?;
         let touchpoints = touchpoints(&context, conversions, sessions, self.identities(), self.params);
-        let touchpoints = touchpoints.await.map_err(JobError::failed)?.collect().await.map_err(JobError::failed)?;
-        // Many journeys keep a worker from requests that wait for it.
-        let computed = tokio::task::spawn_blocking(move || {
-            let Some(first) = touchpoints.first() else { return Ok(Rows::default()) };
-            let touchpoints = concat_batches(&first.schema(), &touchpoints)?;
-            let attribution = credits(&touchpoints)?;
-            Ok(Rows { touchpoints: vec![touchpoints], attribution: vec![attribution] })
-        });
-        computed.await.map_err(JobError::failed)?.map_err(|error: arrow::error::ArrowError| JobError::failed(error))
+        let mut touchpoints = touchpoints.await.map_err(JobError::failed)?;
+        loop {
+            self.context.check_cancelled()?;
+            // Many journeys keep a worker from requests that wait for it.
+            let computed = tokio::task::spawn_blocking(move || {
+                let part = touchpoints.next_part(ROWS_PER_PART).map_err(JobError::failed)?;
+                let credits = part.as_ref().map(credits).transpose().map_err(JobError::failed)?;
+                Ok::<_, JobError>((touchpoints, part.zip(credits)))
+            });
+            let (rest, rows) = computed.await.map_err(JobError::failed)??;
+            let Some((journeys, credits)) = rows else { return Ok(()) };
+            touchpoints = rest;
+            self.write(Table::Touchpoints, vec![journeys], &mut written.touchpoints).await?;
+            self.write(Table::Attribution, vec![credits], &mut written.attribution).await?;
+        }
     }
 
-    /// Writes rows of both tables in place of some files.
+    /// Writes rows of a table to files of their own.
     pub(super) async fn write(
         &self,
-        rows: Rows,
-        replaced: [Vec<DataFile>; 2],
-        written: &mut Written,
+        table: Table,
+        rows: Vec<RecordBatch>,
+        replacement: &mut Replacement,
     ) -> Result<(), JobError> {
-        let [old_touchpoints, old_attribution] = replaced;
-        let all_days = NaiveDate::MIN..=NaiveDate::MAX;
-        for (table, rows, old, replacement) in [
-            (Table::Touchpoints, rows.touchpoints, old_touchpoints, &mut written.touchpoints),
-            (Table::Attribution, rows.attribution, old_attribution, &mut written.attribution),
-        ] {
-            let table = self.engine.lake().table(table);
-            let files = write_days(table, self.tenant, rows, &all_days, self.context.clock.now()).await;
-            replacement.add.extend(files.map_err(JobError::failed)?);
-            replacement.remove.extend(old);
-        }
+        let table = self.engine.lake().table(table);
+        let files = write_days(table, self.tenant, rows, self.context.clock.now()).await;
+        replacement.add.extend(files.map_err(JobError::failed)?);
         Ok(())
     }
 }

@@ -28,8 +28,7 @@ impl Part<'_> {
             let events = self.scan(Table::Events, files, report);
             let found = conversions(&context, events, self.params).map_err(JobError::failed)?;
             let found = found.collect().await.map_err(JobError::failed)?;
-            let rows = self.rows(found, report).await?;
-            self.write(rows, [Vec::new(), Vec::new()], written).await?;
+            self.compute(found, written, report).await?;
             self.context.progress.advance(rows_read);
         }
         written.touchpoints.remove.extend(named(self.work.touchpoints.files(self.tenant)));

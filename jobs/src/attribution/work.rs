@@ -13,6 +13,9 @@ use touchline_schemas::tables::Table;
 
 use crate::{JobError, PlanPart, RunRequest};
 
+/// Stands for the fingerprint of a tenant whose rows are not those of the versions that a commit names.
+pub(super) const NOT_COMPUTED: &str = "";
+
 /// What a run has to do, and on which versions.
 pub(super) struct Work {
     pub events: Arc<Snapshot>,
@@ -78,10 +81,13 @@ impl Work {
             let account = control.account(tenant.account_id).await.map_err(JobError::failed)?;
             let params = Params::of(&account.map(|account| account.settings).unwrap_or_default());
             let fingerprint = params.fingerprint();
-            let same_settings = known.get(&tenant.to_string()).is_none_or(|known| *known == fingerprint);
+            let computed_with = known.get(&tenant.to_string()).map(String::as_str);
+            let is_not_computed = computed_with == Some(NOT_COMPUTED);
+            let same_settings = computed_with.is_none_or(|known| known == fingerprint);
             work.settings.insert(tenant.to_string(), fingerprint);
             let found = match &mut since {
                 None => Err("first run"),
+                Some(_) if is_not_computed => Err("failed before"),
                 Some(_) if !same_settings => Err("settings changed"),
                 Some(since) => since.news(tenant),
             };
@@ -112,10 +118,15 @@ impl Work {
         self.done().is_some_and(|info| info.sources == self.sources())
     }
 
-    /// Up to when the tables will be complete.
+    /// Up to when the tables will be complete: what only some sources have seen is not in them.
     pub(super) fn watermark(&self) -> Option<DateTime<Utc>> {
         let of = |snapshot: &Snapshot| snapshot.info.as_ref().and_then(|info| info.watermark);
-        of(&self.events).min(of(&self.sessions))
+        of(&self.events).min(of(&self.sessions)).min(of(&self.identities))
+    }
+
+    /// Up to when the tables are complete.
+    pub(super) fn known_watermark(&self) -> Option<DateTime<Utc>> {
+        self.attribution.info.as_ref().and_then(|info| info.watermark)
     }
 
     /// What the last run said of what it did, if it wrote both tables.

@@ -61,6 +61,5 @@ async fn of_version(
 ) -> Result<Vec<touchline_lake::NewFile>, Box<dyn std::error::Error + Send + Sync>> {
     let scan = touchline_pipeline::scan::LakeScan::changes(Table::Sessions, files);
     let rows = revisions(&engine.context(), Arc::new(scan), identity, clock.now()).await?.collect().await?;
-    let all_days = chrono::NaiveDate::MIN..=chrono::NaiveDate::MAX;
-    Ok(write_days(engine.lake().table(Table::SessionRevisions), tenant, rows, &all_days, clock.now()).await?)
+    Ok(write_days(engine.lake().table(Table::SessionRevisions), tenant, rows, clock.now()).await?)
 }

@@ -10,6 +10,10 @@ use super::credit::whole_units;
 pub const EXACT_CHANNELS: usize = 12;
 /// Orders that are sampled.
 pub const SAMPLES: u32 = 10_000;
+/// Most channels: every sampled order is one of all of them.
+pub const MAX_CHANNELS: usize = 1_000;
+/// Most channels of all sets together, each set counted for itself: every sampled order goes over all of them.
+pub const MAX_SET_SIZES: usize = 100_000;
 
 /// Journeys with the same set of channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +24,20 @@ pub struct ChannelSet {
     pub worth: i128,
 }
 
+/// There are more than [`MAX_CHANNELS`] channels, or more than [`MAX_SET_SIZES`] in all sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyChannels;
+
 /// The Shapley value of each of `channels` channels, in whole units that sum to the worth of all journeys. `seed` decides
 /// which orders are sampled, if any are.
-pub fn shapley(channels: usize, sets: &[ChannelSet], seed: u64) -> Vec<i128> {
-    if channels <= EXACT_CHANNELS { exact(channels, sets) } else { sampled(channels, sets, SAMPLES, seed) }
+pub fn shapley(channels: usize, sets: &[ChannelSet], seed: u64) -> Result<Vec<i128>, TooManyChannels> {
+    if channels <= EXACT_CHANNELS {
+        return Ok(exact(channels, sets));
+    }
+    if channels > MAX_CHANNELS || sets.iter().map(|set| set.channels.len()).sum::<usize>() > MAX_SET_SIZES {
+        return Err(TooManyChannels);
+    }
+    Ok(sampled(channels, sets, SAMPLES, seed))
 }
 
 /// Over all coalitions `S` without a channel: `|S|! (n - |S| - 1)! (v(S ∪ channel) - v(S))`, divided by `n!`.
@@ -112,26 +126,36 @@ mod tests {
     #[test]
     fn two_channels_get_what_was_computed_by_hand() {
         let sets = [set(&[0], 4), set(&[1], 6), set(&[0, 1], 10)];
-        assert_eq!(shapley(2, &sets, 0), [9, 11]);
-        assert_eq!(shapley(0, &[], 0), [0; 0]);
-        assert_eq!(shapley(1, &[set(&[0], -5)], 0), [-5]);
+        assert_eq!(shapley(2, &sets, 0).unwrap(), [9, 11]);
+        assert_eq!(shapley(0, &[], 0).unwrap(), [0; 0]);
+        assert_eq!(shapley(1, &[set(&[0], -5)], 0).unwrap(), [-5]);
     }
 
     #[test]
     fn what_cannot_be_divided_goes_to_the_last() {
-        assert_eq!(shapley(3, &[set(&[0, 1, 2], 10_000)], 0), [3_333, 3_333, 3_334]);
-        assert_eq!(shapley(3, &[set(&[0, 1, 2], -10_000)], 0), [-3_333, -3_333, -3_334]);
+        assert_eq!(shapley(3, &[set(&[0, 1, 2], 10_000)], 0).unwrap(), [3_333, 3_333, 3_334]);
+        assert_eq!(shapley(3, &[set(&[0, 1, 2], -10_000)], 0).unwrap(), [-3_333, -3_333, -3_334]);
     }
 
     #[test]
     fn sampling_comes_near_sums_to_the_whole_and_repeats_itself() {
         // 20 channels in a ring, each pair of neighbours worth one: every channel's value is one.
         let sets: Vec<_> = (0..20).map(|channel| set(&[channel, (channel + 1) % 20], 10_000)).collect();
-        let values = shapley(20, &sets, 7);
+        let values = shapley(20, &sets, 7).unwrap();
         assert_eq!(values.iter().sum::<i128>(), 200_000);
         assert!(values.iter().all(|value| (value - 10_000).abs() < 300), "{values:?}");
-        assert_eq!(values, shapley(20, &sets, 7));
-        assert_ne!(values, shapley(20, &sets, 8));
+        assert_eq!(values, shapley(20, &sets, 7).unwrap());
+        assert_ne!(values, shapley(20, &sets, 8).unwrap());
+    }
+
+    #[test]
+    fn what_would_take_too_long_is_refused() {
+        assert_eq!(shapley(MAX_CHANNELS + 1, &[set(&[0], 1)], 0), Err(TooManyChannels));
+        let all: Vec<usize> = (0..MAX_CHANNELS).collect();
+        let sets = vec![set(&all, 1); MAX_SET_SIZES / MAX_CHANNELS + 1];
+        assert_eq!(shapley(MAX_CHANNELS, &sets, 0), Err(TooManyChannels));
+        // Few channels have few sets, and these are looked at exactly.
+        assert_eq!(shapley(2, &vec![set(&[0, 1], 2); MAX_SET_SIZES], 0).unwrap(), [100_000, 100_000]);
     }
 
     /// All orders of `0..channels`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::credit::{ONE, integer_weights, split};
 use super::markov::{TooManyStates, Walk, removal_effects};
 use super::models::{Model, Touch};
-use super::shapley::{ChannelSet, shapley};
+use super::shapley::{ChannelSet, TooManyChannels, shapley};
 
 /// How credit is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,27 @@ pub struct Totals {
     pub nowhere: Total,
 }
 
+/// Why journeys cannot be looked at together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TooMany {
+    /// Markov's states.
+    States,
+    /// Shapley's channels, or channels in all of its sets.
+    Channels,
+}
+
+impl From<TooManyStates> for TooMany {
+    fn from(TooManyStates: TooManyStates) -> Self {
+        Self::States
+    }
+}
+
+impl From<TooManyChannels> for TooMany {
+    fn from(TooManyChannels: TooManyChannels) -> Self {
+        Self::Channels
+    }
+}
+
 impl Tally {
     /// A tally of nothing yet.
     pub fn new(method: Method) -> Self {
@@ -122,13 +143,13 @@ impl Tally {
     }
 
     /// The totals.
-    pub fn finish(mut self) -> Result<Totals, TooManyStates> {
+    pub fn finish(mut self) -> Result<Totals, TooMany> {
         let (credits, values) = match self.method {
             Method::Single(_) | Method::Participation => {
                 return Ok(Totals { groups: self.groups, nowhere: self.nowhere });
             }
             Method::Markov { order } => self.markov(order)?,
-            Method::Shapley { seed } => self.shapley(seed),
+            Method::Shapley { seed } => self.shapley(seed)?,
         };
         let has_value = self.together.values().any(|(_, value)| value.is_some());
         for (group, (credit, value)) in self.groups.iter_mut().zip(credits.into_iter().zip(values)) {
@@ -148,7 +169,7 @@ impl Tally {
         Ok((split(i128::from(conversions) * ONE, &weights), split(value, &weights)))
     }
 
-    fn shapley(&self, seed: u64) -> (Vec<i128>, Vec<i128>) {
+    fn shapley(&self, seed: u64) -> Result<(Vec<i128>, Vec<i128>), TooManyChannels> {
         let game = |worth: &dyn Fn(u64, Option<i128>) -> i128| {
             let sets = self.together.iter();
             let sets = sets.map(|(groups, (conversions, value))| ChannelSet {
@@ -157,7 +178,7 @@ impl Tally {
             });
             shapley(self.groups.len(), &sets.collect::<Vec<_>>(), seed)
         };
-        (game(&|conversions, _| i128::from(conversions) * ONE), game(&|_, value| value.unwrap_or(0)))
+        Ok((game(&|conversions, _| i128::from(conversions) * ONE)?, game(&|_, value| value.unwrap_or(0))?))
     }
 }
 

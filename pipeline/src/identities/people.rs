@@ -30,10 +30,7 @@ pub struct Identity {
 /// The people behind the ids of `edges` (the columns of `identity_edges`, text as views), in order.
 pub fn people(edges: &[RecordBatch]) -> Result<Vec<Identity>, ArrowError> {
     let edges = living(&read(edges)?);
-    let mut users = Users::default();
-    for edge in edges.iter().filter(|edge| edge.kind == Kind::Alias) {
-        users.join(edge.left, edge.right, edge.evidence_us);
-    }
+    let users = Users::of(&edges.iter().filter(|edge| edge.kind == Kind::Alias).collect::<Vec<_>>());
     let mut rows = users.rows();
     let mut visitors: BTreeMap<&str, Vec<(i64, &str)>> = BTreeMap::new();
     for edge in edges.iter().filter(|edge| edge.kind == Kind::Link) {
@@ -80,44 +77,66 @@ fn spans(visitor: &str, evidence: &[(i64, &str)], users: &Users<'_>) -> Vec<Iden
     spans
 }
 
-/// User ids and what aliases join.
-#[derive(Default)]
+/// User ids that aliases join.
 struct Users<'a> {
-    parents: HashMap<&'a str, &'a str>,
-    first_alias_us: BTreeMap<&'a str, i64>,
+    /// In order.
+    ids: Vec<&'a str>,
+    /// For each the place of the smallest id of its component.
+    smallest: Vec<usize>,
+    first_alias_us: Vec<i64>,
 }
 
 impl<'a> Users<'a> {
-    /// The smallest id of a user's component: a join keeps the smaller one on top.
-    fn root(&self, user: &'a str) -> &'a str {
+    fn of(aliases: &[&Living<'a>]) -> Self {
+        let mut ids: Vec<&str> = aliases.iter().flat_map(|alias| [alias.left, alias.right]).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut users = Self { smallest: (0..ids.len()).collect(), first_alias_us: vec![i64::MAX; ids.len()], ids };
+        for alias in aliases {
+            if let (Ok(left), Ok(right)) = (users.place(alias.left), users.place(alias.right)) {
+                users.join(left, right, alias.evidence_us);
+            }
+        }
+        // What an id points to is smaller, and so has been brought to the top before.
+        for place in 0..users.ids.len() {
+            users.smallest[place] = users.smallest[users.smallest[place]];
+        }
+        users
+    }
+
+    fn place(&self, user: &str) -> Result<usize, usize> {
+        self.ids.binary_search(&user)
+    }
+
+    fn join(&mut self, left: usize, right: usize, at_us: i64) {
+        for user in [left, right] {
+            self.first_alias_us[user] = at_us.min(self.first_alias_us[user]);
+        }
+        let (left, right) = (self.root(left), self.root(right));
+        self.smallest[left.max(right)] = left.min(right);
+    }
+
+    /// The top of a user's component. Long ways to it are halved as they are gone.
+    fn root(&mut self, user: usize) -> usize {
         let mut user = user;
-        while let Some(parent) = self.parents.get(user) {
-            user = parent;
+        while self.smallest[user] != user {
+            self.smallest[user] = self.smallest[self.smallest[user]];
+            user = self.smallest[user];
         }
         user
     }
 
-    fn join(&mut self, left: &'a str, right: &'a str, at_us: i64) {
-        for user in [left, right] {
-            let first = self.first_alias_us.entry(user).or_insert(at_us);
-            *first = at_us.min(*first);
-        }
-        let (left, right) = (self.root(left), self.root(right));
-        if left != right {
-            self.parents.insert(left.max(right), left.min(right));
-        }
-    }
-
     fn person(&self, user: &str) -> String {
-        let root = self.parents.get_key_value(user).map_or(user, |(user, _)| self.root(user));
-        format!("{USER_PREFIX}{root}")
+        let smallest = self.place(user).map_or(user, |place| self.ids[self.smallest[place]]);
+        format!("{USER_PREFIX}{smallest}")
     }
 
     fn rows(&self) -> Vec<Identity> {
-        let rows = self.first_alias_us.iter().map(|(user, first_us)| Identity {
+        let rows = self.ids.iter().zip(&self.smallest).zip(&self.first_alias_us);
+        let rows = rows.map(|((user, smallest), first_us)| Identity {
             id_type: edge::TYPE_USER.to_owned(),
             id: (*user).to_owned(),
-            person_id: self.person(user),
+            person_id: format!("{USER_PREFIX}{}", self.ids[*smallest]),
             valid_from_us: None,
             valid_to_us: None,
             linked_at_us: *first_us,
@@ -256,6 +275,8 @@ fn times<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a TimestampMicrosec
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn edge<'a>(kind: Kind, left: &'a str, right: &'a str, first_us: i64, last_us: i64) -> Edge<'a> {
@@ -311,6 +332,40 @@ mod tests {
             ],
             &["anna u:anna ∞..∞", "mia u:anna ∞..∞", "zoe u:anna ∞..∞", "v1 u:anna ∞..∞"],
         );
+    }
+
+    /// Each with the next: whoever walks the chain for every alias walks billions of steps.
+    #[test]
+    fn a_long_chain_of_aliases_is_one_person() {
+        let ids: Vec<String> = (0..100_000).map(|user| format!("user-{user:06}")).collect();
+        let edges: Vec<_> = ids.windows(2).map(|pair| edge(Kind::Alias, &pair[0], &pair[1], 5, 5)).collect();
+        let expected: Vec<_> = ids.iter().map(|id| format!("{id} u:user-000000 ∞..∞")).collect();
+        check(&edges, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #[test]
+        fn users_are_one_person_if_aliases_lead_from_one_to_the_other(
+            aliases in proptest::collection::vec((0..14_usize, 0..14_usize), 0..24),
+        ) {
+            let ids: Vec<String> = (0..14).map(|user| format!("user-{user:02}")).collect();
+            let aliases: Vec<_> = aliases.into_iter().filter(|(a, b)| a != b).collect();
+            let edges: Vec<_> = aliases
+                .iter()
+                .map(|(a, b)| edge(Kind::Alias, &ids[*a.min(b)], &ids[*a.max(b)], 5, 5))
+                .collect();
+            // Whoever is joined takes over the smaller number, until nobody does any more.
+            let mut smallest: Vec<usize> = (0..14).collect();
+            for _ in 0..14 {
+                for (a, b) in &aliases {
+                    let smaller = smallest[*a].min(smallest[*b]);
+                    (smallest[*a], smallest[*b]) = (smaller, smaller);
+                }
+            }
+            let named = (0..14).filter(|user| aliases.iter().any(|(a, b)| a == user || b == user));
+            let expected: Vec<_> = named.map(|user| format!("{} u:{} ∞..∞", ids[user], ids[smallest[user]])).collect();
+            check(&edges, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use touchline_schemas::event::TextField;
 use touchline_schemas::tables::sessions as column;
 
 use crate::channels::{RuleSet, Signals};
+use crate::columns::within_money;
 
 /// Sessions longer than this are engaged.
 const ENGAGED_AFTER_US: i64 = 10_000_000;
@@ -26,6 +27,7 @@ pub(super) fn finish(whole: &RecordBatch, wanted: &SchemaRef, rules: RuleSet) ->
         column::IS_BOUNCE => is_bounce(whole),
         column::IS_ENGAGED => is_engaged(whole),
         column::CHANNEL => channel(whole, rules),
+        column::REVENUE => within_money(named(whole, column::REVENUE)?),
         name => named(whole, name).cloned(),
     });
     RecordBatch::try_new_with_options(

@@ -1,6 +1,8 @@
 //! What one reader has counted: groups with their sums, and what of the rows is needed to tell visitors apart.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
 
 use super::devices::DeviceColumn;
 use crate::days::DayNumber;
@@ -65,32 +67,26 @@ pub(super) struct GroupSums {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Groups {
     pub list: Vec<GroupSums>,
-    /// For each day the place of a value's group in `list`.
-    places: HashMap<DayNumber, Vec<u32>>,
+    /// The place of the group of a day and value in `list`.
+    places: HashMap<(DayNumber, u32), u32>,
 }
 
 impl Groups {
-    const NO_GROUP: u32 = u32::MAX;
-
-    /// The places of a day's groups by value.
-    fn places(&mut self, day: DayNumber) -> (&mut Vec<u32>, &mut Vec<GroupSums>) {
-        (self.places.entry(day).or_default(), &mut self.list)
-    }
-
-    /// A value's group, which is made if there is none.
+    /// The group of a day and value, which is made if there is none.
     #[inline]
-    fn group<'a>(places: &mut Vec<u32>, list: &'a mut Vec<GroupSums>, day: DayNumber, value: u32) -> &'a mut GroupSums {
-        let index = value as usize;
-        if index >= places.len() {
-            places.resize(index + 1, Self::NO_GROUP);
-        }
-        let place = &mut places[index];
-        if *place == Self::NO_GROUP {
-            *place = list.len() as u32;
+    fn group(&mut self, day: DayNumber, value: u32) -> &mut GroupSums {
+        let Self { list, places } = self;
+        let place = *places.entry((day, value)).or_insert_with(|| {
             let amounts = Amounts::default();
             list.push(GroupSums { day, value, rows: 0, amounts, visitors: 0, last_device: NOBODY });
-        }
-        &mut list[*place as usize]
+            list.len() as u32 - 1
+        });
+        &mut list[place as usize]
+    }
+
+    /// Bytes of memory that they take.
+    fn size_bytes(&self) -> usize {
+        self.list.capacity() * size_of::<GroupSums>() + self.places.allocation_size()
     }
 
     fn add(&mut self, batch: &Batch, calendar: usize, dimension: usize) {
@@ -102,9 +98,8 @@ impl Groups {
             if day == NO_DAY {
                 continue;
             }
-            let (places, list) = self.places(day);
             for row in rows.filter(|row| values[*row] != NOT_COUNTED) {
-                let group = Self::group(places, list, day, values[row]);
+                let group = self.group(day, values[row]);
                 group.rows += 1;
                 if let Some(amounts) = batch.amounts.get(row) {
                     group.amounts.add(amounts);
@@ -117,8 +112,7 @@ impl Groups {
     pub fn take_days(&mut self, from: &mut Self, moved: &BTreeSet<DayNumber>, mut value_of: impl FnMut(u32) -> u32) {
         for theirs in from.list.iter_mut().filter(|group| moved.contains(&group.day)) {
             let value = value_of(theirs.value);
-            let (places, list) = self.places(theirs.day);
-            let ours = Self::group(places, list, theirs.day, value);
+            let ours = self.group(theirs.day, value);
             ours.rows += theirs.rows;
             ours.amounts.add(&theirs.amounts);
             theirs.day = NO_DAY;
@@ -127,9 +121,8 @@ impl Groups {
 
     /// Counts the devices of rows of one day, given as device and value. Rows of one device stand together.
     pub fn count_visitors(&mut self, day: DayNumber, rows: impl Iterator<Item = (u32, u32)>) {
-        let (places, list) = self.places(day);
         for (device, value) in rows.filter(|(_, value)| *value != NOT_COUNTED) {
-            let group = Self::group(places, list, day, value);
+            let group = self.group(day, value);
             // Nobody is who every group saw last at first, and so is never counted.
             if group.last_device != device {
                 group.last_device = device;
@@ -251,7 +244,31 @@ impl Tally {
         let columns = self.rows.days.len() + self.rows.values.len() + 3;
         let rows = self.devices.len() * size_of::<u32>() * columns;
         let values: usize = self.values.iter().map(Values::size_bytes).sum();
-        let groups = self.groups.iter().flatten().map(|groups| groups.list.capacity() * size_of::<GroupSums>());
-        self.devices.size_bytes() + values + rows + groups.sum::<usize>()
+        let groups: usize = self.groups.iter().flatten().map(Groups::size_bytes).sum();
+        self.devices.size_bytes() + values + rows + groups
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A year in which every day has values that no other day has: a value's number says nothing of how many there are.
+    #[test]
+    fn groups_take_memory_for_what_occurs() {
+        const DAYS: i32 = 365;
+        const VALUES_PER_DAY: u32 = 100;
+        let mut tally = Tally::new(1, 1);
+        for day in 0..DAYS {
+            let values = (0..VALUES_PER_DAY).map(|value| day as u32 * VALUES_PER_DAY + value);
+            let rows = Rows { days: vec![vec![day; VALUES_PER_DAY as usize]], values: vec![values.collect()] };
+            tally.add(&Batch { rows, amounts: Vec::new() });
+        }
+        let groups = DAYS as usize * VALUES_PER_DAY as usize;
+        assert_eq!(tally.groups[0][0].list.len(), groups);
+        let per_group = tally.groups[0][0].size_bytes() / groups;
+        let known = size_of::<GroupSums>() + size_of::<((DayNumber, u32), u32)>();
+        assert!((known..4 * known).contains(&per_group), "{per_group} of {known}");
+        assert!(tally.size_bytes() >= groups * known);
     }
 }

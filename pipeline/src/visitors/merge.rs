@@ -1,12 +1,14 @@
 //! Merging visitors: rows of one person become one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringViewArray, TimestampMicrosecondArray, UInt32Array};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use touchline_schemas::tables::visitors as column;
 
+use crate::columns::within_money;
 use crate::lean::take_lean;
 use crate::sessions::merge::Groups;
 
@@ -70,7 +72,10 @@ pub(super) const PICKS: [Pick; 5] = [
 
 /// The columns that are summed.
 pub(super) const SUMS: [&str; 5] =
-    [column::SESSION_COUNT, "event_count", "page_view_count", "conversion_count", "revenue"];
+    [column::SESSION_COUNT, "event_count", "page_view_count", "conversion_count", REVENUE];
+
+/// The sum that is null if there is no amount, or if it has more digits than money has.
+pub(super) const REVENUE: &str = "revenue";
 
 impl Pick {
     /// Whether it gives a column.
@@ -131,6 +136,18 @@ fn texts<'a>(visitors: &'a RecordBatch, name: &str) -> Result<&'a StringViewArra
 /// The person of each row.
 pub(super) fn people(visitors: &RecordBatch) -> Result<&StringViewArray, ArrowError> {
     texts(visitors, column::PERSON_ID)
+}
+
+/// Merged visitors, as they are stored.
+pub(super) fn finish(visitors: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = visitors.schema();
+    let columns = schema.fields().iter().zip(visitors.columns());
+    let columns = columns.map(|(field, values)| match field.name().as_str() {
+        REVENUE => within_money(values),
+        _ => Ok(Arc::clone(values)),
+    });
+    let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+    RecordBatch::try_new(schema, columns)
 }
 
 /// One row for each person, with the columns of `visitors`.

@@ -12,6 +12,8 @@
 //! - for the last touch that is not direct, if it has become direct, because what is now the first in it says nothing to
 //!   the channel rules: a campaign of `utm_content` alone or of another tool's `(direct)`, or, beside such a campaign, a
 //!   site of no kind.
+//!
+//! Revenue is null also where a sum had too many digits: from that nothing can be taken back.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use arrow::error::ArrowError;
 use touchline_schemas::tables::visitors as column;
 
-use super::merge::{PICKS, Rank, Ranks, SUMS, merge, people};
+use super::merge::{PICKS, REVENUE, Rank, Ranks, SUMS, finish, merge, people};
 
 /// Visitors after an update.
 #[derive(Debug)]
@@ -73,13 +75,14 @@ pub fn update(stored: &RecordBatch, went: &RecordBatch, came: &RecordBatch) -> R
     }
     let sessions = counts(&rows, column::SESSION_COUNT)?;
     unknown.extend(without_revenue(went, came, &rows)?);
+    unknown.extend(beyond_money(stored, went)?);
     // Whoever has no session left is known to have no row.
     for row in (0..rows.num_rows()).filter(|row| sessions.value(*row) <= 0) {
         unknown.remove(owners.value(row));
     }
     let remaining: BooleanArray =
         (0..rows.num_rows()).map(|row| Some(sessions.value(row) > 0 && !unknown.contains(owners.value(row)))).collect();
-    Ok(Updated { rows: filter_record_batch(&rows, &remaining)?, unknown })
+    Ok(Updated { rows: finish(&filter_record_batch(&rows, &remaining)?)?, unknown })
 }
 
 /// People whose revenue is 0 after some was taken back and none came: whether they have none or several that cancel out
@@ -89,7 +92,7 @@ fn without_revenue(went: &RecordBatch, came: &RecordBatch, rows: &RecordBatch) -
     if had.is_subset(&have) {
         return Ok(Vec::new());
     }
-    let (owners, revenue) = (people(rows)?, revenue(rows)?);
+    let (owners, revenue) = (people(rows)?, amounts(rows)?);
     let none = (0..rows.num_rows()).filter(|row| revenue.is_valid(*row) && revenue.value(*row) == 0);
     let owners = none.map(|row| owners.value(row));
     Ok(owners.filter(|owner| had.contains(owner) && !have.contains(owner)).map(str::to_owned).collect())
@@ -97,17 +100,24 @@ fn without_revenue(went: &RecordBatch, came: &RecordBatch, rows: &RecordBatch) -
 
 /// The people of rows that have an amount, be it 0.
 fn with_revenue(visitors: &RecordBatch) -> Result<HashSet<&str>, ArrowError> {
-    let (owners, revenue) = (people(visitors)?, revenue(visitors)?);
+    let (owners, revenue) = (people(visitors)?, amounts(visitors)?);
     Ok((0..visitors.num_rows()).filter(|row| revenue.is_valid(*row)).map(|row| owners.value(row)).collect())
 }
 
-fn revenue(visitors: &RecordBatch) -> Result<&Decimal128Array, ArrowError> {
+fn amounts(visitors: &RecordBatch) -> Result<&Decimal128Array, ArrowError> {
     let revenue = visitors.column_by_name(REVENUE).and_then(|values| values.as_primitive_opt::<Decimal128Type>());
     revenue.ok_or_else(|| ArrowError::SchemaError(format!("visitors have no money `{REVENUE}`")))
 }
 
-/// The column that is null where there never was an amount.
-const REVENUE: &str = SUMS[4];
+/// People of whose revenue some went although none is stored: it had more digits than money has.
+fn beyond_money(stored: &RecordBatch, went: &RecordBatch) -> Result<Vec<String>, ArrowError> {
+    let (owners, revenue) = (people(went)?, amounts(went)?);
+    let gone: HashSet<&str> =
+        (0..went.num_rows()).filter(|row| revenue.is_valid(*row)).map(|row| owners.value(row)).collect();
+    let (owners, revenue) = (people(stored)?, amounts(stored)?);
+    let beyond = (0..stored.num_rows()).filter(|row| revenue.is_null(*row) && gone.contains(owners.value(*row)));
+    Ok(beyond.map(|row| owners.value(row).to_owned()).collect())
+}
 
 /// Visitors that take their counts back and give no touch.
 fn taken_back(went: &RecordBatch) -> Result<RecordBatch, ArrowError> {

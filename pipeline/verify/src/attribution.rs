@@ -1,7 +1,7 @@
 //! Attribution: conversions beside the sessions of the same person, and the credit of each by every model that looks at
 //! one journey at a time.
 //!
-//! Definition `attribution/1`.
+//! Definition `attribution/2`.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ const ONE: i64 = 10_000;
 const HALF_LIFE_US: f64 = 7.0 * DAY_US as f64;
 /// The weight of the last touch in time decay, so that weights are whole numbers.
 const FULL_WEIGHT: f64 = (1_u64 << 50) as f64;
+/// Touches of a conversion that count; of more, the last do.
+const MAX_TOUCHES: i64 = 1_000;
 /// The models, in any order.
 const MODELS: [&str; 6] = ["first", "last", "last_non_direct", "linear", "position", "time_decay"];
 
@@ -116,16 +118,19 @@ pub fn touchpoints(conversions: LazyFrame, people: LazyFrame, rules: &Attributio
     let touches = people.filter(col(sessions::IS_BOT).not()).select(touch);
     let age = || col(column::CONVERTED_AT) - col(column::TOUCHED_AT);
     let conversions = conversions.collect()?.lazy();
+    let place = || col(column::POSITION).cum_sum(false).over([col(column::CONVERSION_ID)]);
+    let count = || col(column::POSITION).sum().over([col(column::CONVERSION_ID)]);
     let reached = conversions
         .clone()
         .inner_join(touches.clone(), col(column::PERSON_ID), col(column::PERSON_ID))
         .filter(age().gt_eq(lit(0_i64)).and(age().lt_eq(lit(rules.lookback_us))))
         .sort([column::CONVERSION_ID, column::TOUCHED_AT, column::SESSION_ID], ascending())
         .with_column(number(1).alias(column::POSITION))
-        .with_columns([
-            col(column::POSITION).cum_sum(false).over([col(column::CONVERSION_ID)])?,
-            col(column::POSITION).sum().over([col(column::CONVERSION_ID)])?.alias(column::TOUCH_COUNT),
-        ])
+        .with_columns([place()?, count()?.alias(column::TOUCH_COUNT)])
+        .filter((col(column::TOUCH_COUNT) - col(column::POSITION)).lt(lit(MAX_TOUCHES)))
+        // What is left is numbered anew.
+        .with_column(number(1).alias(column::POSITION))
+        .with_columns([place()?, count()?.alias(column::TOUCH_COUNT)])
         .collect()?;
     let ids = reached.clone().lazy().select([col(column::CONVERSION_ID)]);
     let nothing = |name: &str| lit(NULL).cast(DataType::String).alias(name.to_owned());

@@ -10,12 +10,21 @@ use polars::prelude::*;
 use polars_io::SerReader;
 use polars_io::parquet::read::ParquetReader;
 use touchline_lake::DataFile;
-use touchline_schemas::tables::Table;
+use touchline_schemas::tables::{MONEY_PRECISION, Table};
 
 use crate::VerifyError;
 
 /// Microseconds of a day of UTC.
 pub const DAY_US: i64 = 86_400_000_000;
+/// The first ten-thousandth that money has no digits for.
+const MONEY_LIMIT: i64 = 10_i64.pow(MONEY_PRECISION as u32);
+
+/// A sum of money under its own name; null if nothing was summed, as `count` says, or if it has more digits than money
+/// has.
+pub fn known_money(name: &str, count: &str) -> Expr {
+    let within = col(name).gt(lit(-MONEY_LIMIT)).and(col(name).lt(lit(MONEY_LIMIT)));
+    when(col(count).gt(lit(0)).and(within)).then(col(name)).otherwise(lit(NULL)).alias(name.to_owned())
+}
 
 /// The rows of `files` with `columns`, which may include the table's date column: that is read from the file's place
 /// in the table.

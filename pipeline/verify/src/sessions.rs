@@ -7,7 +7,7 @@ use touchline_schemas::event::{PAGE_VIEW, RESERVED_PREFIX, SESSION_START, SOURCE
 use touchline_schemas::tables::sessions as column;
 use touchline_schemas::tables::{Table, events};
 
-use crate::frame::{ascending, day_of};
+use crate::frame::{ascending, day_of, known_money};
 use crate::hosts::OwnDomains;
 
 const US_PER_S: i64 = 1_000_000;
@@ -92,7 +92,7 @@ pub fn sessions(mut events: DataFrame, rules: &SessionRules) -> PolarsResult<Dat
         (duration_us() / lit(US_PER_S)).alias(column::DURATION_S),
         one_view.and(col(column::INTERACTION_COUNT).eq(lit(0_i64))).alias(column::IS_BOUNCE),
         is_engaged.alias(column::IS_ENGAGED),
-        when(col(REVENUE_COUNT).gt(lit(0))).then(col(column::REVENUE)).otherwise(lit(NULL)).alias(column::REVENUE),
+        known_money(column::REVENUE, REVENUE_COUNT),
     ]);
     finished.select(columns().iter().map(|name| col(name.as_str())).collect::<Vec<_>>()).collect()
 }

@@ -9,7 +9,7 @@ use touchline_schemas::event::{PAGE_VIEW, SOURCE_CONVERSION, TextField};
 use touchline_schemas::tables::traffic_rollups as column;
 use touchline_schemas::tables::{events, sessions};
 
-use crate::frame::{DAY_US, day_of, number, stack};
+use crate::frame::{DAY_US, day_of, known_money, number, stack};
 
 /// The columns of `traffic_rollups`.
 pub const COLUMNS: [&str; 14] = [
@@ -184,10 +184,7 @@ fn in_calendars(facts: &DataFrame, dimension: &str, value: Expr, zone: Tz) -> Po
             .with_columns([
                 lit(calendar.to_owned()).alias(column::CALENDAR),
                 lit(dimension.to_owned()).alias(column::DIMENSION),
-                when(col(REVENUE_COUNT).gt(lit(0_i64)))
-                    .then(col(column::REVENUE))
-                    .otherwise(lit(NULL))
-                    .alias(column::REVENUE),
+                known_money(column::REVENUE, REVENUE_COUNT),
             ])
             .collect()?;
         let begins = grouped.column(column::ROLLUP_DATE)?.i64()?.iter().map(|day| begins_us(day?, zone));

@@ -7,7 +7,7 @@ use touchline_schemas::event::TextField;
 use touchline_schemas::tables::visitors as column;
 use touchline_schemas::tables::{Table, sessions};
 
-use crate::frame::day_of;
+use crate::frame::{day_of, known_money};
 
 /// The channel of which nothing is known, in small letters: rule sets write it differently.
 pub const DIRECT: &str = "direct";
@@ -72,10 +72,9 @@ pub fn visitors(sessions: LazyFrame) -> PolarsResult<DataFrame> {
         .fold(totals.left_join(known, col(column::PERSON_ID), col(column::PERSON_ID)), |rows, touch| {
             rows.left_join(touch, col(column::PERSON_ID), col(column::PERSON_ID))
         });
-    let revenue = when(col(REVENUE_COUNT).gt(lit(0))).then(col(sessions::REVENUE)).otherwise(lit(NULL));
     whole
         .with_columns([
-            revenue.alias(sessions::REVENUE),
+            known_money(sessions::REVENUE, REVENUE_COUNT),
             day_of(col(column::FIRST_SEEN_AT)).alias(column::FIRST_SEEN_DATE),
         ])
         .select(columns().iter().map(|name| col(name.as_str())).collect::<Vec<_>>())

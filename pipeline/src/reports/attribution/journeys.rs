@@ -17,7 +17,8 @@ use super::{CONVERSIONS, TOUCHES, VALUE};
 use crate::PipelineError;
 use crate::attribution::markov::MAX_STATES;
 use crate::attribution::rows::{Journeys, text};
-use crate::attribution::tally::{Method, Tally, Total, Totals, Visit};
+use crate::attribution::shapley::{MAX_CHANNELS, MAX_SET_SIZES};
+use crate::attribution::tally::{Method, Tally, TooMany, Total, Totals, Visit};
 
 /// Digits of a sum of amounts.
 const SUM_PRECISION: u8 = 28;
@@ -97,12 +98,7 @@ impl Gathered {
     }
 
     fn finish(self) -> Result<RecordBatch, PipelineError> {
-        let Totals { groups, nowhere } = self.tally.finish().map_err(|_| PipelineError::BadParameter {
-            name: "by",
-            detail: format!(
-                "the model `markov` takes at most {MAX_STATES} states: a lower `order`, another `by` or a shorter range has fewer"
-            ),
-        })?;
+        let Totals { groups, nowhere } = self.tally.finish().map_err(refused)?;
         let mut rows: Vec<(Option<String>, Total)> =
             self.groups.into_iter().map(|(name, group)| (name, groups[group])).collect();
         // Touches without a value and conversions without a touch stand in one row, as where they are stored.
@@ -113,6 +109,18 @@ impl Gathered {
         rows.retain(|(_, total)| total.touches > 0 || total.credit != 0);
         rows_of(self.by, rows).map_err(engine)
     }
+}
+
+fn refused(too_many: TooMany) -> PipelineError {
+    let detail = match too_many {
+        TooMany::States => format!(
+            "the model `markov` takes at most {MAX_STATES} states: a lower `order`, another `by` or a shorter range has fewer"
+        ),
+        TooMany::Channels => format!(
+            "the model `shapley` takes at most {MAX_CHANNELS} values, and {MAX_SET_SIZES} in all distinct sets of them together: another `by` or a shorter range has fewer"
+        ),
+    };
+    PipelineError::BadParameter { name: "by", detail }
 }
 
 fn rows_of(by: &str, rows: Vec<(Option<String>, Total)>) -> Result<RecordBatch, ArrowError> {
