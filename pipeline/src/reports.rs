@@ -3,6 +3,7 @@
 pub mod attribution;
 pub mod first_touch;
 pub mod funnel;
+pub mod messages;
 pub mod paths;
 pub mod retention;
 pub mod sessions;

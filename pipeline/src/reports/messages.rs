@@ -1,0 +1,5 @@
+//! `messages`: what became of messages, by what they are and when.
+
+pub mod frequency;
+pub mod overlap;
+mod received;
