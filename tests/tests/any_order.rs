@@ -105,8 +105,16 @@ fn payload(sent: &Sent) -> Vec<u8> {
     payload
 }
 
-const TABLES: [Table; 6] =
-    [Table::Sessions, Table::IdentityEdges, Table::Identities, Table::Visitors, Table::Touchpoints, Table::Attribution];
+const TABLES: [Table; 8] = [
+    Table::Sessions,
+    Table::IdentityEdges,
+    Table::Identities,
+    Table::Visitors,
+    Table::Touchpoints,
+    Table::Attribution,
+    Table::MessageDeliveries,
+    Table::MessageRollups,
+];
 
 /// Rows of all derived tables after the batches came, with the jobs run after each, and after a full run.
 async fn tables_after(batches: &[Vec<Sent>]) -> anyhow::Result<[Vec<Vec<String>>; 2]> {
