@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use touchline_schemas::Environment;
 
-use crate::commands::{account, alerts, config, demo, doctor, erase, import, jobs, key, serve, sessions, verify};
+use crate::commands::{
+    account, alerts, config, demo, doctor, erase, goals, import, jobs, key, serve, sessions, verify,
+};
 
 /// The open analytics pipeline for first-party events and messages.
 ///
@@ -70,6 +72,9 @@ pub enum Command {
     /// Sessions: what a profile makes of events.
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
+    /// Goals of messages: what others would count.
+    #[command(subcommand)]
+    Goals(goals::GoalsCommand),
     /// Imports events from files. Importing a file twice changes nothing.
     Import(import::ImportArgs),
     /// Plays a month of a shop's traffic into an installation of its own and shows the first answers.
@@ -96,6 +101,7 @@ impl Command {
             | Self::Jobs(_)
             | Self::Alerts(_)
             | Self::Sessions(_)
+            | Self::Goals(_)
             | Self::Import(_)
             | Self::Demo(_)
             | Self::Verify(_)

@@ -6,6 +6,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod erase;
+pub mod goals;
 pub mod import;
 pub mod jobs;
 pub mod key;
@@ -69,6 +70,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome>
         Command::Jobs(command) => jobs::run(command, context).await,
         Command::Alerts(command) => alerts::run(command, context).await,
         Command::Sessions(command) => sessions::run(command, context).await,
+        Command::Goals(command) => goals::run(command, context).await,
         Command::Import(args) => import::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,

@@ -15,6 +15,7 @@ mod gather;
 pub mod identities;
 mod intern;
 mod lean;
+pub mod messages;
 pub mod paths;
 pub mod reports;
 pub mod retention;

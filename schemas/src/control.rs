@@ -26,8 +26,10 @@ use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _};
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
 use tokio::time::Instant;
 
-pub use account_settings::SETTINGS;
-pub use accounts::{Account, AccountSettings, AccountStatus, CHANNEL_RULES, ConversionValue};
+pub use account_settings::{SETTINGS, goals};
+pub use accounts::{
+    Account, AccountSettings, AccountStatus, CHANNEL_RULES, ConversionValue, Goal, GoalCondition, GoalCredit,
+};
 pub use erasures::{Erasures, IdHashHex};
 pub use error::ControlError;
 pub use ingest_ledger::{IngestCounts, IngestHour};

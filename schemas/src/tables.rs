@@ -172,6 +172,27 @@ impl Table {
 }
 
 impl Table {
+    /// The column with the begin of what a row of this table spans, where that may lie before the table's time. Files
+    /// give its earliest value.
+    pub const fn begin_column(self) -> Option<&'static str> {
+        match self {
+            Table::MessageDeliveries => Some(message_deliveries::FIRST_AT),
+            Table::Events
+            | Table::RejectedEvents
+            | Table::Sessions
+            | Table::Visitors
+            | Table::IdentityEdges
+            | Table::Identities
+            | Table::SessionRevisions
+            | Table::Touchpoints
+            | Table::Attribution
+            | Table::TrafficRollups
+            | Table::MessageRollups => None,
+        }
+    }
+}
+
+impl Table {
     /// The order of the rows in merged files, first by the first column; empty for tables whose files are not merged,
     /// because the job that writes them replaces them whole.
     pub const fn sort_columns(self) -> &'static [&'static str] {

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use touchline_ingest::event_ids::EventIdIndex;
 use touchline_ingest::lake_writer::LakeWriter;
 use touchline_jobs::{
-    AttributionJob, IdentitiesJob, Job, JobContext, JobReport, RunRequest, SessionsJob, TrafficJob, VisitorsJob,
+    AttributionJob, IdentitiesJob, Job, JobContext, JobReport, MessagesJob, RunRequest, SessionsJob, TrafficJob,
+    VisitorsJob,
 };
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
@@ -49,6 +50,7 @@ impl Installation {
             Arc::new(VisitorsJob::new(self.engine.clone())),
             Arc::new(AttributionJob::new(self.engine.clone(), self.control.clone())),
             Arc::new(TrafficJob::new(self.engine.clone(), self.control.clone())),
+            Arc::new(MessagesJob::new(self.engine.clone(), self.control.clone())),
         ]
     }
 

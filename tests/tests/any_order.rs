@@ -114,7 +114,7 @@ fn payload(sent: &Sent) -> Vec<u8> {
     payload
 }
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 9] = [
     Table::Sessions,
     Table::IdentityEdges,
     Table::Identities,
@@ -122,10 +122,12 @@ const TABLES: [Table; 7] = [
     Table::Touchpoints,
     Table::Attribution,
     Table::TrafficRollups,
+    Table::MessageDeliveries,
+    Table::MessageRollups,
 ];
 
 /// Jobs that read what other jobs wrote, and change files of several commits if they run less often than those.
-const READERS: [&str; 3] = ["visitors", "attribution", "traffic"];
+const READERS: [&str; 4] = ["visitors", "attribution", "traffic", "messages"];
 
 /// Rows of all derived tables after the batches came, and after a full run. Jobs run after each batch, readers only
 /// after every so many of them, and after the last.

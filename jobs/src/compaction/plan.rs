@@ -128,6 +128,7 @@ mod tests {
             rows: size_bytes / 45,
             time_range: None,
             latest_end: None,
+            earliest_begin: None,
         }
     }
 

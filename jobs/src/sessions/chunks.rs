@@ -59,6 +59,7 @@ mod tests {
             rows,
             time_range: None,
             latest_end: None,
+            earliest_begin: None,
         }
     }
 

@@ -9,20 +9,29 @@ use chrono::{Days, NaiveDate};
 use polars::prelude::*;
 use touchline_lake::{DataFile, Snapshot};
 use touchline_schemas::Tenant;
-use touchline_schemas::tables::{Table, sessions as session, touchpoints as touch, visitors as visitor};
+use touchline_schemas::tables::{
+    Table, message_deliveries as delivery, sessions as session, touchpoints as touch, visitors as visitor,
+};
 
 use crate::compare::compare;
-use crate::frame::{day_number, empty, read, stack};
+use crate::frame::{day_number, empty, read, read_lists, stack};
 use crate::identities::with_person;
 use crate::report::{Check, Report, Skipped, TableReport};
 use crate::rules::Rules;
 use crate::sessions::{SessionRules, counts, sessions};
 use crate::verify::{SessionSource, Subject};
 use crate::visitors::visitors;
-use crate::{VerifyError, VerifyRequest, attribution, edges, identities, traffic};
+use crate::{VerifyError, VerifyRequest, attribution, edges, identities, messages, traffic};
 
 /// Days are read together up to so many events, so that memory is bounded by a day or this.
 const EVENTS_PER_CHUNK: u64 = 1_000_000;
+
+/// What follows from the events of messages.
+struct Messages {
+    facts: DataFrame,
+    attempts: DataFrame,
+    conversions: DataFrame,
+}
 
 /// A tenant's part of a verification.
 pub struct Audit<'a> {
@@ -64,6 +73,8 @@ impl<'a> Audit<'a> {
                 Table::Touchpoints => self.audit_touchpoints(subject, found)?,
                 Table::Attribution => self.audit_credits(subject, found, &mut report.checks)?,
                 Table::TrafficRollups => self.audit_traffic(subject, found)?,
+                Table::MessageDeliveries => self.audit_deliveries(subject, found)?,
+                Table::MessageRollups => self.audit_rollups(subject, found)?,
                 _ => {}
             }
         }
@@ -184,6 +195,82 @@ impl<'a> Audit<'a> {
         let columns = in_front(&traffic::KEY, &traffic::COLUMNS);
         let stored = read(self.root, Table::TrafficRollups, subject.stored.files(self.tenant), &columns)?;
         self.compare(found, Table::TrafficRollups, (&traffic::KEY, &columns), (&stored, &computed))
+    }
+
+    fn audit_deliveries(&mut self, subject: &Subject, found: &mut TableReport) -> Result<(), VerifyError> {
+        let Some(Messages { facts, attempts, conversions }) = self.messages(subject, found)? else { return Ok(()) };
+        let table = Table::MessageDeliveries;
+        let (files, key) = (subject.stored.files(self.tenant), [delivery::ATTEMPT_ID]);
+        let failed = VerifyError::computing("deliveries");
+        let names = messages::flat_columns(table);
+        let columns = in_front(&key, &names);
+        let computed = messages::finished(&attempts, &conversions).map_err(&failed)?;
+        let stored = read(self.root, table, files, &columns)?;
+        self.compare(found, table, (&key, &columns), (&stored, &computed))?;
+
+        // The lists, with the day of the row that they stand in.
+        let day = [delivery::COHORT_DATE, delivery::ATTEMPT_ID];
+        let days = attempts.lazy().select(day.map(col)).collect().map_err(&failed)?;
+        let lists = messages::set_columns();
+        for (key, lists, computed) in [
+            (&messages::EVENT_KEY[..], &lists[..], facts),
+            (&messages::CONVERSION_KEY[..], &messages::CONVERSION_COLUMNS[..], conversions),
+        ] {
+            let with_day = computed.lazy().inner_join(days.clone().lazy(), col(day[1]), col(day[1]));
+            let computed = with_day.collect().map_err(&failed)?;
+            let names = [&day[..1], lists].concat();
+            let columns = in_front(key, &names);
+            let stored = read_lists(self.root, table, files, &day, lists)?;
+            self.compare(found, table, (key, &columns), (&stored, &computed))?;
+        }
+        Ok(())
+    }
+
+    fn audit_rollups(&mut self, subject: &Subject, found: &mut TableReport) -> Result<(), VerifyError> {
+        let Some(Messages { facts, attempts, conversions }) = self.messages(subject, found)? else { return Ok(()) };
+        let failed = VerifyError::computing("rollups of messages");
+        let (computed, reasons) = messages::rollups(&attempts, &facts, &conversions).map_err(&failed)?;
+        let (table, files) = (Table::MessageRollups, subject.stored.files(self.tenant));
+        let (key, names) = (messages::ROLLUP_KEY, messages::flat_columns(table));
+        let columns = in_front(&key, &names);
+        let stored = read(self.root, table, files, &columns)?;
+        self.compare(found, table, (&key, &columns), (&stored, &computed))?;
+        let stored = read_lists(self.root, table, files, &key, &messages::REASON_COLUMNS)?;
+        let columns = [&key[..], &messages::REASON_COLUMNS].concat();
+        let key = &columns[..columns.len() - 1];
+        self.compare(found, table, (key, &columns), (&stored, &reasons))
+    }
+
+    /// Attempts, their events and their conversions, as they follow from the sources of a table.
+    fn messages(&mut self, subject: &Subject, found: &mut TableReport) -> Result<Option<Messages>, VerifyError> {
+        let Some(identity_events) = &subject.identity_events else {
+            self.skip_without_sources(found);
+            return Ok(None);
+        };
+        let known = self.identities(identity_events)?;
+        let failed = VerifyError::computing("messages");
+        let goals = &self.rules.goals;
+        let goal_columns = messages::goal_columns(goals);
+        let none = empty(Table::Events, &messages::EVENT_COLUMNS).map_err(&failed)?;
+        let mut facts = vec![messages::facts(&none).map_err(&failed)?];
+        let none = empty(Table::Events, &goal_columns).map_err(&failed)?;
+        let mut reached = vec![messages::goal_events(&none, goals).map_err(&failed)?];
+        for file in subject.events.files(self.tenant) {
+            let rows = read(self.root, Table::Events, std::slice::from_ref(file), &messages::EVENT_COLUMNS)?;
+            facts.push(messages::facts(&rows).map_err(&failed)?);
+            if !goals.is_empty() {
+                let rows = read(self.root, Table::Events, std::slice::from_ref(file), &goal_columns)?;
+                reached.push(messages::goal_events(&rows, goals).map_err(&failed)?);
+            }
+        }
+        let facts = stack(facts).map_err(&failed)?;
+        let attempts = messages::attempts(&facts).map_err(&failed)?;
+        let people = with_person(attempts, (delivery::ATTEMPT_ID, delivery::IDENTIFIED_AT), &known);
+        let attempts = people.collect().map_err(&failed)?;
+        let reached = stack(reached).map_err(&failed)?.lazy();
+        let reached = with_person(reached, ("reached", delivery::CONVERSION_OCCURRED_AT), &known);
+        let conversions = messages::conversions(&attempts, reached, goals).map_err(&failed)?;
+        Ok(Some(Messages { facts, attempts, conversions }))
     }
 
     /// The touchpoints that follow from the sources of a table.

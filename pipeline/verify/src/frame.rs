@@ -54,12 +54,52 @@ pub fn read(root: &Path, table: Table, files: &[DataFile], columns: &[&str]) -> 
     Ok(rows)
 }
 
-/// No rows with `columns` of a table.
+/// The lists of `files` with their values below each other: a row for each place of the lists, which are of equal
+/// length, with the `key` of the row that they stand in. Rows whose lists are empty leave nothing.
+pub fn read_lists(
+    root: &Path,
+    table: Table,
+    files: &[DataFile],
+    key: &[&str],
+    lists: &[&str],
+) -> Result<DataFrame, VerifyError> {
+    let [_, _, date] = table.partition_columns();
+    let columns: Vec<&str> = key.iter().chain(lists).copied().collect();
+    let in_file: Vec<String> = columns.iter().filter(|name| **name != date).map(|name| (*name).to_owned()).collect();
+    let mut parts = Vec::new();
+    for file in files {
+        let path = root.join(table.name()).join(&file.path);
+        let read = || {
+            let mut part = ParquetReader::new(File::open(&path)?).with_columns(Some(in_file.clone())).finish()?;
+            let height = part.height();
+            if columns.contains(&date) {
+                part.with_column(Int64Chunked::full(date.into(), day_number(file.date), height).into_column())?;
+            }
+            let options = ExplodeOptions { empty_as_null: false, keep_nulls: false };
+            let part = part.select(columns.iter().copied())?.explode(lists.iter().copied(), options)?;
+            let normal = part.columns().iter().map(normal).collect::<PolarsResult<Vec<_>>>()?;
+            DataFrame::new(part.height(), normal)
+        };
+        parts.push(read().map_err(|error: PolarsError| VerifyError::File {
+            table,
+            path: file.path.clone(),
+            detail: error.to_string(),
+        })?);
+    }
+    let none = empty(table, &columns).map_err(VerifyError::computing("an empty table"))?;
+    stack(std::iter::once(none).chain(parts).collect()).map_err(VerifyError::computing("lists"))
+}
+
+/// No rows with `columns` of a table; of lists, their values.
 pub fn empty(table: Table, columns: &[&str]) -> PolarsResult<DataFrame> {
     let schema = table.schema();
     let fields = columns.iter().map(|name| {
         let field = schema.field_with_name(name).map_err(|error| polars_err!(ColumnNotFound: "{error}"))?;
-        let dtype = match field.data_type() {
+        let of = match field.data_type() {
+            ArrowType::List(values) => values.data_type(),
+            other => other,
+        };
+        let dtype = match of {
             ArrowType::Boolean => DataType::Boolean,
             ArrowType::Int64 | ArrowType::Date32 | ArrowType::Timestamp(..) | ArrowType::Decimal128(..) => {
                 DataType::Int64

@@ -19,6 +19,7 @@ mod error;
 mod frame;
 mod hosts;
 mod identities;
+mod messages;
 mod report;
 mod request;
 mod rules;

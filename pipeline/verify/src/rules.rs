@@ -1,8 +1,10 @@
 //! An account's choices, as far as derived tables depend on them.
 
+use std::collections::BTreeMap;
+
 use chrono::Duration;
 use chrono_tz::Tz;
-use touchline_schemas::control::AccountSettings;
+use touchline_schemas::control::{AccountSettings, Goal};
 use touchline_schemas::event::DEFAULT_CONVERSION_EVENT_TYPES;
 
 use crate::VerifyError;
@@ -22,6 +24,8 @@ pub struct Rules {
     pub sessions: Result<SessionRules, String>,
     /// What counts as a conversion, and which sessions led to it.
     pub attribution: AttributionRules,
+    /// What messages are sent for.
+    pub goals: BTreeMap<String, Goal>,
     /// The zone of the account's days; UTC if it has none, or one that nobody knows.
     pub zone: Tz,
 }
@@ -54,6 +58,6 @@ impl Rules {
             lookback_us: i64::from(lookback_days) * DAY_US,
         };
         let zone = settings.time_zone.as_deref().and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC);
-        Ok(Self { sessions, attribution, zone })
+        Ok(Self { sessions, attribution, goals: settings.goals.clone(), zone })
     }
 }

@@ -153,6 +153,15 @@ impl LakeTable {
 impl ChangeFile {
     fn data_file(self, tenant: Tenant) -> DataFile {
         let Self { path, rows, size_bytes } = self;
-        DataFile { path, tenant, date: NaiveDate::MIN, size_bytes, rows, time_range: None, latest_end: None }
+        DataFile {
+            path,
+            tenant,
+            date: NaiveDate::MIN,
+            size_bytes,
+            rows,
+            time_range: None,
+            latest_end: None,
+            earliest_begin: None,
+        }
     }
 }

@@ -32,6 +32,8 @@ pub struct DataFile {
     pub time_range: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// Latest value of the table's end column, when it has one and it is known.
     pub latest_end: Option<DateTime<Utc>>,
+    /// Earliest value of the table's begin column, when it has one and it is known.
+    pub earliest_begin: Option<DateTime<Utc>>,
 }
 
 /// What some versions did to a table's rows.
@@ -171,8 +173,9 @@ impl LakeTable {
         let stats = stats.and_then(|text| serde_json::from_str::<FileStats>(&text).ok()).unwrap_or_default();
         let time_range = stats.time_range(self.table());
         let latest_end = self.table().end_column().and_then(|column| time_of(&stats.max_values, column));
+        let earliest_begin = self.table().begin_column().and_then(|column| time_of(&stats.min_values, column));
         let rows = stats.num_records.unwrap_or(0);
-        Ok(DataFile { tenant, date, size_bytes: size as u64, rows, time_range, latest_end, path })
+        Ok(DataFile { tenant, date, size_bytes: size as u64, rows, time_range, latest_end, earliest_begin, path })
     }
 
     /// Whose partition it is.

@@ -234,19 +234,20 @@ pub(crate) fn merged_properties(table: Table) -> WriterProperties {
     properties.build()
 }
 
-/// Delta's statistics of a file, gathered batch by batch: the row count, the range of the table's time column and the
-/// latest end.
+/// Delta's statistics of a file, gathered batch by batch: the row count, the range of the table's time column, the
+/// latest end and the earliest begin.
 #[derive(Debug)]
 pub(crate) struct Statistics {
     table: Table,
     row_count: usize,
     range_us: Option<(i64, i64)>,
     latest_end_us: Option<i64>,
+    earliest_begin_us: Option<i64>,
 }
 
 impl Statistics {
     pub(crate) fn of(table: Table) -> Self {
-        Self { table, row_count: 0, range_us: None, latest_end_us: None }
+        Self { table, row_count: 0, range_us: None, latest_end_us: None, earliest_begin_us: None }
     }
 
     pub(crate) fn add(&mut self, rows: &RecordBatch) {
@@ -257,6 +258,8 @@ impl Statistics {
         }
         let ends = self.table.end_column().and_then(|column| rows.column_by_name(column)).and_then(range_us);
         self.latest_end_us = self.latest_end_us.max(ends.map(|(_, latest)| latest));
+        let begins = self.table.begin_column().and_then(|column| rows.column_by_name(column)).and_then(range_us);
+        self.earliest_begin_us = self.earliest_begin_us.into_iter().chain(begins.map(|(earliest, _)| earliest)).min();
     }
 
     fn to_json(&self) -> String {
@@ -268,6 +271,9 @@ impl Statistics {
         }
         if let (Some(column), Some(latest)) = (self.table.end_column(), self.latest_end_us.and_then(text_of)) {
             stats["maxValues"][column] = serde_json::json!(latest);
+        }
+        if let (Some(column), Some(earliest)) = (self.table.begin_column(), self.earliest_begin_us.and_then(text_of)) {
+            stats["minValues"][column] = serde_json::json!(earliest);
         }
         stats.to_string()
     }

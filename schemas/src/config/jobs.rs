@@ -77,6 +77,8 @@ jobs! {
     attribution = "45 */15 * * * *", as "section::attribution";
     /// Sessions to daily rollups.
     traffic = "45 */5 * * * *", as "section::traffic";
+    /// Events of messages to deliveries and daily rollups.
+    messages = "20 */5 * * * *", as "section::messages";
     /// Small files of `events` to large, sorted ones.
     compaction = "0 */10 * * * *", as "section::compaction";
     /// Events older than the account keeps them are removed.

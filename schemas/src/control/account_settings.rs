@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::ControlError;
-use super::accounts::{AccountSettings, CHANNEL_RULES, ConversionValue};
+use super::accounts::{AccountSettings, CHANNEL_RULES, ConversionValue, Goal, GoalCondition, GoalCredit};
 use crate::config::SessionsConfig;
 
 /// The names of all settings, in the order in which they are shown.
-pub const SETTINGS: [&str; 11] = [
+pub const SETTINGS: [&str; 12] = [
     "time_zone",
     "own_domains",
     "mask_ip",
@@ -20,12 +20,15 @@ pub const SETTINGS: [&str; 11] = [
     "channel_rules",
     "conversion_event_types",
     "conversion_values",
+    "goals",
     "attribution_lookback_days",
     "retention_days",
 ];
 
 const PROFILES: [&str; 5] = ["touchline", "client", "ga4", "matomo", "plausible"];
 const SPLITS: [&str; 4] = ["campaign", "referrer", "midnight", "max_24h"];
+const WINDOW_DAYS: RangeInclusive<u16> = 1..=365;
+const MAX_GOAL_NAME_CHARS: usize = 63;
 const LOOKBACK_DAYS: RangeInclusive<u16> = 1..=365;
 /// A hundred years: more is a slip of the hand.
 const RETENTION_DAYS: RangeInclusive<u32> = 1..=36_500;
@@ -45,6 +48,8 @@ const TIME_ZONE_LIMIT: &str = "the IANA name of a time zone, as in Europe/Berlin
 const DOMAINS_LIMIT: &str = "a list of host names, as in shop.example, without scheme, port and path";
 const TYPES_LIMIT: &str = "a list of event types of 1 to 255 characters without comma, `=` and control characters";
 const VALUES_LIMIT: &str = "a list of event_type=revenue, event_type=fixed:12.50 or event_type=property:order.margin";
+const GOALS_LIMIT: &str = "a list of name=event_type, each with any of ;where=plan.name:pro ;window_days=7 \
+    ;credit=last_touch ;value=fixed:12.50 behind it";
 const TRUTH_LIMIT: &str = "true or false";
 
 impl AccountSettings {
@@ -67,6 +72,7 @@ impl AccountSettings {
             "channel_rules" => changed.channel_rules = Some(text.to_owned()),
             "conversion_event_types" => changed.conversion_event_types = Some(list(text)),
             "conversion_values" => changed.conversion_values = conversion_values(text)?,
+            "goals" => changed.goals = goals(text)?,
             "attribution_lookback_days" => {
                 changed.attribution_lookback_days = Some(number(&LOOKBACK_DAYS, field, text)?);
             }
@@ -98,6 +104,7 @@ impl AccountSettings {
             "channel_rules" => self.channel_rules = None,
             "conversion_event_types" => self.conversion_event_types = None,
             "conversion_values" => self.conversion_values.clear(),
+            "goals" => self.goals.clear(),
             "attribution_lookback_days" => self.attribution_lookback_days = None,
             "retention_days" => self.retention_days = None,
             _ => return Err(unknown(field)),
@@ -120,6 +127,7 @@ impl AccountSettings {
                 let rules = self.conversion_values.iter().map(|(event_type, value)| rule(event_type, value));
                 joined(&rules.collect::<Vec<_>>())
             }
+            "goals" => joined(&self.goals.iter().map(|(name, goal)| goal_text(name, goal)).collect::<Vec<_>>()),
             "attribution_lookback_days" => text(self.attribution_lookback_days),
             "retention_days" => text(self.retention_days),
             _ => None,
@@ -145,6 +153,11 @@ impl AccountSettings {
         for (event_type, value) in &self.conversion_values {
             if !is_event_type(event_type) || !is_conversion_value(value) {
                 return Err(invalid("conversion_values", VALUES_LIMIT, &rule(event_type, value)));
+            }
+        }
+        for (name, goal) in &self.goals {
+            if !is_goal(name, goal) {
+                return Err(invalid("goals", GOALS_LIMIT, &goal_text(name, goal)));
             }
         }
         match self.time_zone.as_deref() {
@@ -229,12 +242,7 @@ fn conversion_values(text: &str) -> Result<BTreeMap<String, ConversionValue>, Co
     for item in list(text) {
         let refused = || invalid("conversion_values", VALUES_LIMIT, &item);
         let (event_type, value) = item.split_once('=').ok_or_else(refused)?;
-        let value = match value.split_once(':') {
-            None if value == "revenue" => ConversionValue::Revenue,
-            Some(("fixed", amount)) => ConversionValue::Fixed(amount.to_owned()),
-            Some(("property", path)) => ConversionValue::Property(path.to_owned()),
-            None | Some(_) => return Err(refused()),
-        };
+        let value = conversion_value(value).ok_or_else(refused)?;
         if values.insert(event_type.to_owned(), value).is_some() {
             return Err(refused());
         }
@@ -243,10 +251,112 @@ fn conversion_values(text: &str) -> Result<BTreeMap<String, ConversionValue>, Co
 }
 
 fn rule(event_type: &str, value: &ConversionValue) -> String {
+    format!("{event_type}={}", value_text(value))
+}
+
+fn value_text(value: &ConversionValue) -> String {
     match value {
-        ConversionValue::Revenue => format!("{event_type}=revenue"),
-        ConversionValue::Fixed(amount) => format!("{event_type}=fixed:{amount}"),
-        ConversionValue::Property(path) => format!("{event_type}=property:{path}"),
+        ConversionValue::Revenue => "revenue".to_owned(),
+        ConversionValue::Fixed(amount) => format!("fixed:{amount}"),
+        ConversionValue::Property(path) => format!("property:{path}"),
+    }
+}
+
+fn is_goal(name: &str, goal: &Goal) -> bool {
+    let is_name = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.');
+    let is_part = |text: &str| {
+        let forbidden = |char: char| matches!(char, ',' | ';') || char.is_control();
+        (1..=MAX_PROPERTY_CHARS).contains(&text.chars().count()) && text.trim() == text && !text.contains(forbidden)
+    };
+    let holds = |condition: &GoalCondition| {
+        is_part(&condition.field) && !condition.field.contains(':') && is_part(&condition.value)
+    };
+    (1..=MAX_GOAL_NAME_CHARS).contains(&name.len())
+        && name.chars().all(is_name)
+        && is_event_type(&goal.event_type)
+        && !goal.event_type.contains(';')
+        && goal.condition.as_ref().is_none_or(holds)
+        && WINDOW_DAYS.contains(&goal.window_days)
+        && is_conversion_value(&goal.value)
+        && !matches!(&goal.value, ConversionValue::Property(path) if path.contains(';'))
+}
+
+/// Goals as text, as the setting `goals` has them.
+///
+/// # Errors
+///
+/// [`ControlError::InvalidSetting`] names the item that is no goal.
+pub fn goals(text: &str) -> Result<BTreeMap<String, Goal>, ControlError> {
+    let mut goals = BTreeMap::new();
+    for item in list(text) {
+        let refused = || invalid("goals", GOALS_LIMIT, &item);
+        let (name, goal) = goal(&item).ok_or_else(refused)?;
+        if !is_goal(&name, &goal) || goals.insert(name, goal).is_some() {
+            return Err(refused());
+        }
+    }
+    Ok(goals)
+}
+
+fn goal(item: &str) -> Option<(String, Goal)> {
+    let (name, rest) = item.split_once('=')?;
+    let mut parts = rest.split(';');
+    let mut goal = Goal::of(parts.next()?);
+    let mut said = Vec::new();
+    for part in parts {
+        let (key, value) = part.split_once('=')?;
+        if said.contains(&key) {
+            return None;
+        }
+        said.push(key);
+        match key {
+            "where" => {
+                let (field, value) = value.split_once(':')?;
+                goal.condition = Some(GoalCondition { field: field.to_owned(), value: value.to_owned() });
+            }
+            "window_days" => goal.window_days = value.parse().ok()?,
+            "credit" => goal.credit = CREDITS.into_iter().find(|credit| credit_text(*credit) == value)?,
+            "value" => goal.value = conversion_value(value)?,
+            _ => return None,
+        }
+    }
+    Some((name.to_owned(), goal))
+}
+
+const CREDITS: [GoalCredit; 2] = [GoalCredit::AnyTouch, GoalCredit::LastTouch];
+
+fn credit_text(credit: GoalCredit) -> &'static str {
+    match credit {
+        GoalCredit::AnyTouch => "any_touch",
+        GoalCredit::LastTouch => "last_touch",
+    }
+}
+
+/// A goal with what it does not leave to the defaults.
+fn goal_text(name: &str, goal: &Goal) -> String {
+    let plain = Goal::of(&goal.event_type);
+    let mut text = format!("{name}={}", goal.event_type);
+    if let Some(GoalCondition { field, value }) = &goal.condition {
+        text.push_str(&format!(";where={field}:{value}"));
+    }
+    if goal.window_days != plain.window_days {
+        text.push_str(&format!(";window_days={}", goal.window_days));
+    }
+    if goal.credit != plain.credit {
+        text.push_str(&format!(";credit={}", credit_text(goal.credit)));
+    }
+    if goal.value != plain.value {
+        text.push_str(&format!(";value={}", value_text(&goal.value)));
+    }
+    text
+}
+
+fn conversion_value(text: &str) -> Option<ConversionValue> {
+    match text.split_once(':') {
+        None if text == "revenue" => Some(ConversionValue::Revenue),
+        Some(("fixed", amount)) => Some(ConversionValue::Fixed(amount.to_owned())),
+        Some(("property", path)) => Some(ConversionValue::Property(path.to_owned())),
+        None | Some(_) => None,
     }
 }
 
@@ -323,6 +433,11 @@ mod tests {
             ("channel_rules", "ga4"),
             ("conversion_event_types", "purchase,demo booked"),
             ("conversion_values", "purchase=property:order.margin,rent=revenue,signup=fixed:12.50"),
+            (
+                "goals",
+                "activated=demo booked;where=plan.name:pro;window_days=3;credit=last_touch;value=fixed:12.50,\
+                 bought=purchase",
+            ),
             ("attribution_lookback_days", "365"),
             ("retention_days", "1"),
         ];
@@ -347,6 +462,20 @@ mod tests {
         check_refused("session_splits", "midnight,midnight", "not `midnight`");
         check_refused("channel_rules", "mine", "channel_rules must be touchline or ga4, not `mine`");
         check_refused("time_zone", "Berlin", "as in Europe/Berlin, not `Berlin`");
+        for given in [
+            "signup",
+            "two words=signup",
+            "a=signup;window_days=0",
+            "a=signup;window_days=366",
+            "a=signup;window_days=3;window_days=3",
+            "a=signup;where=plan",
+            "a=signup;credit=first",
+            "a=signup;value=much",
+            "a=signup;when=now",
+            "a=signup,a=lead",
+        ] {
+            check_refused("goals", given, "goals must be a list of name=event_type");
+        }
         check_refused("timezone", "UTC", "there is no setting `timezone`: the settings are time_zone, own_domains");
     }
 

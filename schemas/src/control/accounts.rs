@@ -92,6 +92,9 @@ pub struct AccountSettings {
     /// Domains whose referrals are internal, with what lies below them, besides the page's own registrable domain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub own_domains: Vec<String>,
+    /// What messages are sent for, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub goals: BTreeMap<String, Goal>,
     /// Days before a conversion in which a session counts as a touch, 1 to 365. Default 30.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attribution_lookback_days: Option<u16>,
@@ -101,15 +104,75 @@ pub struct AccountSettings {
 }
 
 /// What a conversion is worth.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConversionValue {
     /// The event's revenue.
+    #[default]
     Revenue,
     /// An amount with at most 4 decimals, whatever the event says.
     Fixed(String),
     /// The number in this member of the event's properties; members of members are joined by dots.
     Property(String),
+}
+
+/// What messages are sent for: an event of the person who got one, in a window after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Goal {
+    /// Type of the event.
+    pub event_type: String,
+    /// What else must hold of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<GoalCondition>,
+    /// Days after the message in which the event counts, 1 to 365.
+    #[serde(default = "Goal::default_window_days")]
+    pub window_days: u16,
+    /// Which of several messages get credit.
+    #[serde(default)]
+    pub credit: GoalCredit,
+    /// What the event is worth.
+    #[serde(default)]
+    pub value: ConversionValue,
+}
+
+impl Goal {
+    /// Days after a message in which a goal counts, unless it says otherwise.
+    pub const DEFAULT_WINDOW_DAYS: u16 = 7;
+
+    /// An event type with the defaults for the rest.
+    pub fn of(event_type: &str) -> Self {
+        Self {
+            event_type: event_type.to_owned(),
+            condition: None,
+            window_days: Self::DEFAULT_WINDOW_DAYS,
+            credit: GoalCredit::default(),
+            value: ConversionValue::default(),
+        }
+    }
+
+    fn default_window_days() -> u16 {
+        Self::DEFAULT_WINDOW_DAYS
+    }
+}
+
+/// A text that an event of a goal must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoalCondition {
+    /// A text column of `events`; else a member of the properties, members of members joined by dots.
+    pub field: String,
+    /// Its value: a text, or the digits of a number, or `true` or `false`.
+    pub value: String,
+}
+
+/// Which of several messages before a goal get credit for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoalCredit {
+    /// Each of them.
+    #[default]
+    AnyTouch,
+    /// The last.
+    LastTouch,
 }
 
 /// The sets of rules that name a session's channel.

@@ -15,30 +15,30 @@ pub const COHORT_DATE: &str = "cohort_date";
 pub const ATTEMPT_ID: &str = "attempt_id";
 /// When it was sent; if it was not, its first event.
 pub const COHORT_AT: &str = "cohort_at";
+/// The first of its events.
+pub const FIRST_AT: &str = "first_at";
 /// The last of its events and conversions.
 pub const LAST_AT: &str = "last_at";
 /// Who it went to.
 pub const PERSON_ID: &str = "person_id";
 /// What sends the message.
 pub const SYSTEM: &str = "system";
-/// Whether it was decided upon: sent, failed or held back events imply a decision.
-pub const IS_DECIDED: &str = "is_decided";
-/// Whether it was handed over.
-pub const IS_SENT: &str = "is_sent";
-/// Whether it was held back.
-pub const IS_SUPPRESSED: &str = "is_suppressed";
-/// Whether the person is in a group that gets none.
-pub const IS_HOLDOUT: &str = "is_holdout";
-/// Whether it failed, and was not sent.
-pub const IS_FAILED: &str = "is_failed";
-/// Whether it was allowed, and nothing more is known.
-pub const IS_PENDING: &str = "is_pending";
-/// Whether something is known of its way that was not sent.
-pub const IS_ORPHAN: &str = "is_orphan";
-/// When it was decided upon.
+/// The time of the event that says who the person is.
+pub const IDENTIFIED_AT: &str = "identified_at";
+/// When it was decided upon: the first decision; a sent, failed or held back event implies one.
 pub const DECIDED_AT: &str = "decided_at";
 /// When it was handed over.
 pub const SENT_AT: &str = "sent_at";
+/// When it was held back.
+pub const SUPPRESSED_AT: &str = "suppressed_at";
+/// When it was withheld for comparison.
+pub const HOLDOUT_AT: &str = "holdout_at";
+/// When it failed; null if it was sent after all.
+pub const FAILED_AT: &str = "failed_at";
+/// Whether it was allowed, and nothing came of that yet.
+pub const IS_PENDING: &str = "is_pending";
+/// Whether something happened to it although it was not sent.
+pub const IS_ORPHAN: &str = "is_orphan";
 /// When it arrived; of the first view or click, if that comes before or nothing else is known.
 pub const DELIVERED_AT: &str = "delivered_at";
 /// The first view; or click, if that comes before.
@@ -70,8 +70,10 @@ pub const CONVERSION_EVENT_ID: &str = "conversions_event_id";
 pub const CONVERSION_OCCURRED_AT: &str = "conversions_occurred_at";
 /// What they are worth.
 pub const CONVERSION_VALUE: &str = "conversions_value";
-/// Whether no other message that counts for the goal was nearer before them.
+/// Whether no other message of the person that the goal counts for came between.
 pub const CONVERSION_IS_LAST_TOUCH: &str = "conversions_is_last_touch";
+/// Whether the goal's own rule gives the attempt credit.
+pub const CONVERSION_IS_CREDITED: &str = "conversions_is_credited";
 
 /// What is kept of each event.
 pub const MEMBERS: [Member; 15] = [
@@ -108,25 +110,29 @@ pub const PICKED: [(&str, Member); 9] = [
 /// The ids of the event that says who the person is.
 pub const IDS: [&str; 2] = ["visitor_id", "user_id"];
 
+/// When what became of it happened.
+pub const TIMES: [&str; 11] = [
+    DECIDED_AT,
+    SENT_AT,
+    SUPPRESSED_AT,
+    HOLDOUT_AT,
+    FAILED_AT,
+    DELIVERED_AT,
+    FIRST_VIEWED_AT,
+    FIRST_HUMAN_VIEWED_AT,
+    FIRST_CLICKED_AT,
+    FIRST_HUMAN_CLICKED_AT,
+    EXPOSED_AT,
+];
+
 /// The columns of the data files.
 pub fn fields() -> Vec<Field> {
-    let mut fields = vec![text(ATTEMPT_ID), instant(COHORT_AT), instant(LAST_AT), text(PERSON_ID)];
+    let mut fields = vec![text(ATTEMPT_ID), instant(COHORT_AT), instant(FIRST_AT), instant(LAST_AT), text(PERSON_ID)];
     fields.extend(IDS.map(text));
     fields.extend(PICKED.map(|(name, _)| text(name)));
-    fields.extend([IS_DECIDED, IS_SENT, IS_SUPPRESSED, IS_HOLDOUT, IS_FAILED, IS_PENDING, IS_ORPHAN].map(flag));
-    fields.extend(
-        [
-            DECIDED_AT,
-            SENT_AT,
-            DELIVERED_AT,
-            FIRST_VIEWED_AT,
-            FIRST_HUMAN_VIEWED_AT,
-            FIRST_CLICKED_AT,
-            FIRST_HUMAN_CLICKED_AT,
-            EXPOSED_AT,
-        ]
-        .map(instant),
-    );
+    fields.push(instant(IDENTIFIED_AT));
+    fields.extend(TIMES.map(instant));
+    fields.extend([IS_PENDING, IS_ORPHAN].map(flag));
     fields.extend([VIEWS, HUMAN_VIEWS, CLICKS, HUMAN_CLICKS].map(count));
     fields.push(money(COST));
     fields.extend(event_sets::fields(&MEMBERS));
@@ -136,6 +142,7 @@ pub fn fields() -> Vec<Field> {
         list(CONVERSION_OCCURRED_AT, instant_type()),
         list(CONVERSION_VALUE, money_type()),
         list(CONVERSION_IS_LAST_TOUCH, DataType::Boolean),
+        list(CONVERSION_IS_CREDITED, DataType::Boolean),
     ]);
     fields
 }

@@ -41,7 +41,7 @@ pub const DELIVERED: &str = "delivered";
 pub const VIEWS: &str = "views";
 /// View events by others than bots.
 pub const HUMAN_VIEWS: &str = "human_views";
-/// Attempts of whose view only a click tells.
+/// Attempts whose first view is known from a click only: none is reported, or it came later.
 pub const IMPLIED_VIEWS: &str = "implied_views";
 /// Likewise, without bots.
 pub const IMPLIED_HUMAN_VIEWS: &str = "implied_human_views";
@@ -67,6 +67,8 @@ pub const UNIQUE_HUMAN_CLICKS: &str = "unique_human_clicks";
 pub const UNIQUE_CLICKERS: &str = "unique_clickers";
 /// Likewise, without bots.
 pub const UNIQUE_HUMAN_CLICKERS: &str = "unique_human_clickers";
+/// Events of a failed sending, also of attempts that were sent after all.
+pub const FAILURES: &str = "failures";
 /// Events of closing.
 pub const DISMISSALS: &str = "dismissals";
 /// Events of sending in a form.
@@ -104,8 +106,23 @@ pub const REASON_COUNT: &str = "reasons_count";
 /// Names of the checks of conservation that this row fails; null if it holds.
 pub const FAILED_CHECKS: &str = "failed_checks";
 
+/// The names of the checks of conservation, in the order in which [`FAILED_CHECKS`] has them, joined by `; `.
+pub const CHECKS: [&str; 9] = [
+    "decided = sent + suppressed + holdout + failed + pending",
+    "delivered <= sent",
+    "unique_views <= delivered",
+    "unique_clicks <= unique_views",
+    "unique_views <= views + implied_views",
+    "unique_clicks <= unique_element_clicks <= clicks",
+    "people <= attempts",
+    "conversions <= conversions_total",
+    "human <= all",
+];
+/// The first so many of [`CHECKS`] hold in the calendar `cohort` only: what was sent today may arrive tomorrow.
+pub const CHECKS_OF_COHORTS: usize = 4;
+
 /// The counts, in the order of their columns.
-pub const COUNTS: [&str; 33] = [
+pub const COUNTS: [&str; 34] = [
     DECIDED,
     SENT,
     SUPPRESSED,
@@ -129,6 +146,7 @@ pub const COUNTS: [&str; 33] = [
     UNIQUE_HUMAN_CLICKS,
     UNIQUE_CLICKERS,
     UNIQUE_HUMAN_CLICKERS,
+    FAILURES,
     DISMISSALS,
     SUBMISSIONS,
     BOUNCES,

@@ -101,6 +101,7 @@ fn default(setting: &str, config: &Config) -> String {
         "session_splits" => "none".to_owned(),
         "conversion_event_types" => DEFAULT_CONVERSION_EVENT_TYPES.join(","),
         "conversion_values" => "the event's revenue".to_owned(),
+        "goals" => "none".to_owned(),
         "attribution_lookback_days" => "30".to_owned(),
         "retention_days" => "for ever".to_owned(),
         _ => NOTHING.to_owned(),
