@@ -18,3 +18,4 @@ mod stored;
 pub use events::{EventRow, Key};
 pub use read::{Part, Source, read};
 pub use sets::{Event, EventSets, SetRef, SortedSets};
+pub(crate) use stored::list_of;

@@ -64,7 +64,9 @@ impl Erased {
             | Table::Attribution
             | Table::TrafficRollups
             | Table::MessageDeliveries
-            | Table::MessageRollups => self.rows_naming(&rows),
+            | Table::MessageRollups
+            | Table::SequenceRuns
+            | Table::SequenceMetrics => self.rows_naming(&rows),
         };
         let removed = gone.iter().filter(|gone| **gone).count() as u64;
         let kept: BooleanArray = gone.iter().map(|gone| Some(!gone)).collect();

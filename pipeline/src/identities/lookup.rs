@@ -72,7 +72,8 @@ impl People {
         self.of_columns(visitors?, users?, starts?)
     }
 
-    fn of_columns(
+    /// The person of each row, by visitor ids, user ids and times.
+    pub(crate) fn of_columns(
         &self,
         visitors: &ArrayRef,
         users: &ArrayRef,
