@@ -16,6 +16,6 @@ mod sets;
 mod stored;
 
 pub use events::{EventRow, Key};
-pub use read::{Part, Source, read};
+pub use read::{Part, Source, count, read, read_together};
 pub use sets::{Event, EventSets, SetRef, SortedSets};
 pub(crate) use stored::list_of;

@@ -51,12 +51,40 @@ impl Part {
     pub const ALL: Self = Self { number: 0, of: 1 };
 }
 
+/// How many events of a scan of `events` are of the source's types.
+pub async fn count(engine: &QueryEngine, events: LakeScan, source: &Source) -> Result<u64, PipelineError> {
+    let context = engine.context();
+    let types = source.event_types.iter().map(|event_type| lit(*event_type)).collect();
+    let frame = context.read_table(Arc::new(events))?;
+    let frame = frame.select_columns(&[TextField::EventType.column()])?;
+    Ok(frame.filter(col(TextField::EventType.column()).in_list(types, false))?.count().await? as u64)
+}
+
+/// The sets of a scan of `events` in one heap.
+pub async fn read_together(
+    engine: &QueryEngine,
+    events: LakeScan,
+    source: &Source,
+) -> Result<EventSets, PipelineError> {
+    Ok(read_into(engine, events, source, Part::ALL, Some(1)).await?.pop().unwrap_or_default())
+}
+
 /// The sets of a scan of `events`, in as many heaps as the engine has threads: each key is in one of them.
 pub async fn read(
     engine: &QueryEngine,
     events: LakeScan,
     source: &Source,
     part: Part,
+) -> Result<Vec<EventSets>, PipelineError> {
+    read_into(engine, events, source, part, None).await
+}
+
+async fn read_into(
+    engine: &QueryEngine,
+    events: LakeScan,
+    source: &Source,
+    part: Part,
+    heaps: Option<usize>,
 ) -> Result<Vec<EventSets>, PipelineError> {
     let context = engine.context();
     // Where few events are wanted, the other columns of the rest need not be decoded.
@@ -67,7 +95,7 @@ pub async fn read(
         .filter(col(TextField::EventType.column()).in_list(types, false))?
         .select_columns(&column_names())?;
     let plan = frame.create_physical_plan().await?;
-    let heaps = plan.output_partitioning().partition_count().max(1);
+    let heaps = heaps.unwrap_or_else(|| plan.output_partitioning().partition_count()).max(1);
     let memory = MemoryConsumer::new("event sets").register(&context.runtime_env().memory_pool);
 
     let (mut senders, mut gathering) = (Vec::new(), Vec::new());

@@ -1,6 +1,8 @@
 //! Sets of events in memory: columns of events, each with the number of its key, and in the end an order in which those
 //! of one key stand together.
 
+use std::borrow::Cow;
+
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use datafusion::error::Result;
 use touchline_schemas::event::properties::MessagingProperties;
@@ -48,6 +50,15 @@ impl EventSets {
     /// Events that were added; those that were added twice count twice.
     pub fn event_count(&self) -> usize {
         self.key_of.len()
+    }
+
+    /// The keys, as they are stored.
+    pub fn keys(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        (0..self.keys.len()).map(|number| {
+            let (kind, id) = self.keys.get(number as u32);
+            // Only texts went in.
+            key_text(kind, std::str::from_utf8(id).unwrap_or_default())
+        })
     }
 
     /// Adds the events of a batch; `source` says what their keys are.
@@ -254,10 +265,15 @@ pub struct SetRef<'a> {
 
 impl<'a> SetRef<'a> {
     /// The text of its key, as it is stored.
-    pub fn key(&self) -> std::borrow::Cow<'a, str> {
+    pub fn key(&self) -> Cow<'a, str> {
         let (kind, id) = self.all.sets.keys.get(self.number as u32);
         // Only texts went in.
         key_text(kind, std::str::from_utf8(id).unwrap_or_default())
+    }
+
+    /// The text of a number that one of its events gave.
+    pub fn value(&self, number: u32) -> Option<&'a str> {
+        self.all.value(number)
     }
 
     /// How many events it has.

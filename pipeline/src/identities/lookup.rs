@@ -72,8 +72,8 @@ impl People {
         self.of_columns(visitors?, users?, starts?)
     }
 
-    /// The person of each row, by visitor ids, user ids and times.
-    pub(crate) fn of_columns(
+    /// The people of rows with these ids at these times.
+    pub fn of_columns(
         &self,
         visitors: &ArrayRef,
         users: &ArrayRef,
