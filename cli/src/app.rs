@@ -20,7 +20,7 @@ use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
 use touchline_jobs::{
     AttributionJob, CompactionJob, Ended, IdentitiesJob, Job, JobPlan, Progress, RetentionJob, RunError, RunRequest,
-    Runner, SessionsJob, TrafficJob, VacuumJob, VerifyJob, VisitorsJob,
+    Runner, SequencesJob, SessionsJob, TrafficJob, VacuumJob, VerifyJob, VisitorsJob,
 };
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
@@ -36,8 +36,18 @@ use crate::shutdown::Shutdown;
 use crate::verifier;
 
 /// All jobs, in the order in which they need each other.
-pub const JOB_NAMES: [&str; 9] =
-    ["identities", "sessions", "visitors", "attribution", "traffic", "compaction", "retention", "vacuum", "verify"];
+pub const JOB_NAMES: [&str; 10] = [
+    "identities",
+    "sessions",
+    "visitors",
+    "attribution",
+    "traffic",
+    "sequences",
+    "compaction",
+    "retention",
+    "vacuum",
+    "verify",
+];
 
 /// Jobs that take care of the lake, or compare; the others compute tables.
 pub const CARETAKERS: [&str; 4] = ["compaction", "retention", "vacuum", "verify"];
@@ -107,7 +117,8 @@ impl App {
             Arc::new(SessionsJob::new(engine.clone(), self.control.clone(), timeout)),
             Arc::new(VisitorsJob::new(engine.clone())),
             Arc::new(AttributionJob::new(engine.clone(), self.control.clone())),
-            Arc::new(TrafficJob::new(engine, self.control.clone())),
+            Arc::new(TrafficJob::new(engine.clone(), self.control.clone())),
+            Arc::new(SequencesJob::new(engine)),
             Arc::new(CompactionJob::new(lake.clone(), target_file_bytes)),
             Arc::new(RetentionJob::new(lake.clone(), self.control.clone())),
             Arc::new(VacuumJob::new(lake.clone(), self.control.clone(), kept_hours)),

@@ -6,7 +6,6 @@ pub mod attribution;
 pub mod compaction;
 mod derived;
 pub mod erase;
-#[expect(dead_code, reason = "jobs over event sets come next")]
 mod event_sets;
 pub mod health;
 pub mod identities;
@@ -17,6 +16,7 @@ pub mod ledger;
 pub mod retention;
 pub mod runner;
 pub mod schedule;
+pub mod sequences;
 pub mod sessions;
 pub mod traffic;
 pub mod vacuum;
@@ -32,6 +32,7 @@ pub use job::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, Progress,
 pub use retention::RetentionJob;
 pub use runner::{Ended, RunError, Runner, RunnerError};
 pub use schedule::{Schedule, ScheduleError};
+pub use sequences::SequencesJob;
 pub use sessions::SessionsJob;
 pub use traffic::TrafficJob;
 pub use vacuum::VacuumJob;

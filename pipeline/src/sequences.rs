@@ -23,7 +23,7 @@ use touchline_schemas::event::messaging::{
 };
 
 pub use facts::{Changed, Seen, changed};
-pub use metrics::{MetricRow, Metrics, Scope, metrics_batch};
+pub use metrics::{MetricRow, Metrics, Scope, metric_rows, metrics_batch};
 pub use rows::{StoredRuns, run_columns, runs_batch};
 pub use run::{Run, Step};
 

@@ -10,12 +10,18 @@ use hashbrown::Equivalent;
 use touchline_schemas::tables::Table;
 use touchline_schemas::tables::sequence_metrics::{CALENDAR_COHORT, CALENDAR_EVENT};
 
-use super::facts::{Counts, DAY_US, Fact, Group, day_of};
+use super::facts::{Counts, DAY_US, Fact, Group};
+use super::rows::{StoredRuns, run_columns};
 use super::run::Run;
 use crate::days::DayNumber;
+use crate::gather::{blocking, gather};
 use crate::lift::kaplan_meier::{Quartiles, Waited, kaplan_meier};
+use crate::scan::LakeScan;
+use crate::{PipelineError, QueryEngine};
 
 const SECOND_US: u64 = 1_000_000;
+/// What an id of a person takes in a set, about.
+const PERSON_BYTES: usize = 96;
 
 /// Which rows are computed.
 #[derive(Debug, Clone, Default)]
@@ -158,6 +164,18 @@ impl Metrics {
         }
     }
 
+    /// Bytes of memory that it takes, about.
+    fn size_bytes(&self) -> usize {
+        let rows = self.cohorts.len() + self.events.len();
+        let people: usize = self.people.values().map(HashSet::len).sum();
+        let ends: usize = self.ends.values().map(Vec::len).sum();
+        let steps: usize = self.times.values().map(|times| times.to_step.len()).sum();
+        rows * (size_of::<Counts>() + size_of::<Place>())
+            + people * PERSON_BYTES
+            + ends * size_of::<u64>()
+            + steps * (size_of::<(u64, u64)>() + size_of::<(u64, bool)>())
+    }
+
     fn add_times(&mut self, run: &Run<'_>, day: DayNumber) {
         let Some(entered_at_us) = run.entered_at_us else { return };
         let since = |from_us: i64, to_us: i64| u64::try_from(to_us.saturating_sub(from_us)).unwrap_or(0);
@@ -184,7 +202,7 @@ impl Metrics {
         next
     }
 
-    /// The rows of the scope, by day, calendar and group. Rows in which nothing counts are left out.
+    /// The rows of the scope, by day, calendar and group.
     pub fn finish(self) -> Vec<MetricRow> {
         let groups: HashMap<usize, &OwnGroup> = self.numbers.iter().map(|(group, number)| (*number, group)).collect();
         let row = |(number, day): Place, calendar, counts: Counts, times_s| {
@@ -207,24 +225,20 @@ impl Metrics {
         rows
     }
 
-    /// Each group's days from its first on, with the runs that go on at their ends.
+    /// The days on which something happened in a group, with the runs that go on at their ends. Days on which all only
+    /// wait have no row: one event that is dated wrong by years would make one for each day since.
     fn days_of_events(&self) -> Vec<(Place, Counts)> {
         let mut by_group: HashMap<usize, BTreeMap<DayNumber, &Counts>> = HashMap::new();
         for ((number, day), counts) in &self.events {
             by_group.entry(*number).or_default().insert(*day, counts);
         }
         let mut rows = Vec::new();
-        let last_seen = day_of(self.scope.as_of_us);
         for (number, days) in by_group {
-            let (Some((first, _)), Some((last, _))) = (days.first_key_value(), days.last_key_value()) else { continue };
             let mut active = 0;
-            for day in *first..=(*last).max(last_seen) {
-                let mut counts = days.get(&day).copied().cloned().unwrap_or_default();
+            for (day, counts) in days {
                 active += counts.active;
-                // Of days to come nobody knows the end.
-                counts.active = if day <= last_seen { active } else { 0 };
-                if self.scope.has_events_of(day) && counts != Counts::default() {
-                    rows.push(((number, day), counts));
+                if self.scope.has_events_of(day) {
+                    rows.push(((number, day), Counts { active, ..counts.clone() }));
                 }
             }
         }
@@ -279,6 +293,18 @@ fn failed_checks(calendar: &str, is_step: bool, counts: &Counts, unique_entrants
     ];
     let failed: Vec<&str> = checks.into_iter().filter(|(_, holds)| !holds).map(|(name, _)| name).collect();
     (!failed.is_empty()).then(|| failed.join(", "))
+}
+
+/// The rows of a scope, from the runs of a scan of `sequence_runs`.
+pub async fn metric_rows(engine: &QueryEngine, runs: LakeScan, scope: Scope) -> Result<Vec<MetricRow>, PipelineError> {
+    let context = engine.context();
+    let frame = context.read_table(Arc::new(runs))?.select_columns(&run_columns())?;
+    let read = |metrics: &mut Metrics, batch: &RecordBatch| {
+        StoredRuns::read(batch)?.iter().for_each(|(run, person_id)| metrics.add(&run, person_id));
+        Ok(())
+    };
+    let gathered = gather(&context, frame, "sequences", Metrics::new(scope), read, Metrics::size_bytes).await?;
+    blocking(move || gathered.found.finish()).await
 }
 
 /// Rows in the columns of the table's files.

@@ -156,7 +156,12 @@ impl StoredRuns {
         (0..self.versions.len()).map(|row| self.get(row))
     }
 
-    fn get(&self, row: usize) -> (Run<'_>, Option<&str>) {
+    /// One of them.
+    ///
+    /// # Panics
+    ///
+    /// Without so many runs.
+    pub fn get(&self, row: usize) -> (Run<'_>, Option<&str>) {
         let [run_id, sequence_id, arm, visitor_id, user_id, exit_reason, exit_step_id, person_id] =
             self.texts.each_ref().map(|texts| texts.is_valid(row).then(|| texts.value(row)));
         let [began_at_us, under_way_until_us, entered_at_us, exited_at_us] =

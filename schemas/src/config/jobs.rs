@@ -77,6 +77,8 @@ jobs! {
     attribution = "45 */15 * * * *", as "section::attribution";
     /// Sessions to daily rollups.
     traffic = "45 */5 * * * *", as "section::traffic";
+    /// Sequence events and identities to runs and their daily metrics.
+    sequences = "30 1/5 * * * *", as "section::sequences";
     /// Small files of `events` to large, sorted ones.
     compaction = "0 */10 * * * *", as "section::compaction";
     /// Events older than the account keeps them are removed.
