@@ -6,4 +6,5 @@ pub mod logged;
 pub mod memory;
 pub mod naive_sessions;
 pub mod rows;
+pub mod runs;
 pub mod shop;

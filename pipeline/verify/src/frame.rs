@@ -1,5 +1,6 @@
-//! Rows of a table as a Polars frame: instants as microseconds, money as ten-thousandths, days as days since 1970, all
-//! of them 64-bit integers, so that there is one kind of number to compute with and to compare.
+//! Rows of a table as a Polars frame: instants as microseconds, money as ten-thousandths, days as days since 1970,
+//! fractions as their bits, all of them 64-bit integers, so that there is one kind of number to compute with and to
+//! compare.
 
 use std::fs::File;
 use std::path::Path;
@@ -20,6 +21,18 @@ pub const DAY_US: i64 = 86_400_000_000;
 /// The rows of `files` with `columns`, which may include the table's date column: that is read from the file's place
 /// in the table.
 pub fn read(root: &Path, table: Table, files: &[DataFile], columns: &[&str]) -> Result<DataFrame, VerifyError> {
+    read_lists(root, table, files, columns, &[])
+}
+
+/// Likewise, with a row for each place of `lists`, which are among `columns` and of equal length.
+pub fn read_lists(
+    root: &Path,
+    table: Table,
+    files: &[DataFile],
+    columns: &[&str],
+    lists: &[&str],
+) -> Result<DataFrame, VerifyError> {
+    const NOTHING: ExplodeOptions = ExplodeOptions { empty_as_null: false, keep_nulls: false };
     let [_, _, date] = table.partition_columns();
     let in_file: Vec<String> = columns.iter().filter(|name| **name != date).map(|name| (*name).to_owned()).collect();
     let mut rows = empty(table, columns).map_err(VerifyError::computing("an empty table"))?;
@@ -31,9 +44,12 @@ pub fn read(root: &Path, table: Table, files: &[DataFile], columns: &[&str]) -> 
             if columns.contains(&date) {
                 part.with_column(Int64Chunked::full(date.into(), day_number(file.date), height).into_column())?;
             }
-            let part = part.select(columns.iter().copied())?;
+            let mut part = part.select(columns.iter().copied())?;
+            if !lists.is_empty() {
+                part = part.explode(lists, NOTHING)?;
+            }
             let normal = part.columns().iter().map(normal).collect::<PolarsResult<Vec<_>>>()?;
-            rows.vstack_mut(&DataFrame::new(height, normal)?).map(drop)
+            rows.vstack_mut(&DataFrame::new(part.height(), normal)?).map(drop)
         };
         read().map_err(|error: PolarsError| VerifyError::File {
             table,
@@ -50,11 +66,17 @@ pub fn empty(table: Table, columns: &[&str]) -> PolarsResult<DataFrame> {
     let schema = table.schema();
     let fields = columns.iter().map(|name| {
         let field = schema.field_with_name(name).map_err(|error| polars_err!(ColumnNotFound: "{error}"))?;
-        let dtype = match field.data_type() {
+        let arrow = match field.data_type() {
+            ArrowType::List(values) => values.data_type(),
+            other => other,
+        };
+        let dtype = match arrow {
             ArrowType::Boolean => DataType::Boolean,
-            ArrowType::Int64 | ArrowType::Date32 | ArrowType::Timestamp(..) | ArrowType::Decimal128(..) => {
-                DataType::Int64
-            }
+            ArrowType::Int64
+            | ArrowType::Float64
+            | ArrowType::Date32
+            | ArrowType::Timestamp(..)
+            | ArrowType::Decimal128(..) => DataType::Int64,
             _ => DataType::String,
         };
         Ok(Column::full_null((*name).into(), 0, &dtype))
@@ -66,6 +88,10 @@ fn normal(column: &Column) -> PolarsResult<Column> {
     match column.dtype() {
         DataType::Datetime(..) | DataType::Date | DataType::Decimal(..) => {
             column.to_physical_repr().strict_cast(&DataType::Int64)
+        }
+        DataType::Float64 => {
+            let bits = column.f64()?.iter().map(|fraction| fraction.map(|fraction| fraction.to_bits() as i64));
+            Ok(bits.collect::<Int64Chunked>().with_name(column.name().clone()).into_column())
         }
         _ => Ok(column.clone()),
     }

@@ -22,6 +22,8 @@ mod identities;
 mod report;
 mod request;
 mod rules;
+mod sequence_metrics;
+mod sequences;
 mod sessions;
 mod sources;
 mod traffic;

@@ -28,7 +28,7 @@ pub struct VerifyRequest {
 
 impl VerifyRequest {
     /// The tables that can be verified, in the order in which they follow from each other.
-    pub const TABLES: [Table; 7] = [
+    pub const TABLES: [Table; 9] = [
         Table::Sessions,
         Table::IdentityEdges,
         Table::Identities,
@@ -36,6 +36,8 @@ impl VerifyRequest {
         Table::Touchpoints,
         Table::Attribution,
         Table::TrafficRollups,
+        Table::SequenceRuns,
+        Table::SequenceMetrics,
     ];
 
     /// Whether rows of a day are to be compared.
