@@ -20,7 +20,7 @@ use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
 use touchline_jobs::{
     AttributionJob, CompactionJob, Ended, IdentitiesJob, Job, JobPlan, MessagesJob, Progress, RetentionJob, RunError,
-    RunRequest, Runner, SessionsJob, TrafficJob, VacuumJob, VerifyJob, VisitorsJob,
+    RunRequest, Runner, SequencesJob, SessionsJob, TrafficJob, VacuumJob, VerifyJob, VisitorsJob,
 };
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
@@ -36,13 +36,14 @@ use crate::shutdown::Shutdown;
 use crate::verifier;
 
 /// All jobs, in the order in which they need each other.
-pub const JOB_NAMES: [&str; 10] = [
+pub const JOB_NAMES: [&str; 11] = [
     "identities",
     "sessions",
     "visitors",
     "attribution",
     "traffic",
     "messages",
+    "sequences",
     "compaction",
     "retention",
     "vacuum",
@@ -118,7 +119,8 @@ impl App {
             Arc::new(VisitorsJob::new(engine.clone())),
             Arc::new(AttributionJob::new(engine.clone(), self.control.clone())),
             Arc::new(TrafficJob::new(engine.clone(), self.control.clone())),
-            Arc::new(MessagesJob::new(engine, self.control.clone())),
+            Arc::new(MessagesJob::new(engine.clone(), self.control.clone())),
+            Arc::new(SequencesJob::new(engine)),
             Arc::new(CompactionJob::new(lake.clone(), target_file_bytes)),
             Arc::new(RetentionJob::new(lake.clone(), self.control.clone())),
             Arc::new(VacuumJob::new(lake.clone(), self.control.clone(), kept_hours)),

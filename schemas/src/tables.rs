@@ -12,6 +12,8 @@ pub mod identity_edges;
 pub mod message_deliveries;
 pub mod message_rollups;
 pub mod rejected_events;
+pub mod sequence_metrics;
+pub mod sequence_runs;
 pub mod session_revisions;
 pub mod sessions;
 pub mod touchpoints;
@@ -50,11 +52,15 @@ pub enum Table {
     MessageDeliveries,
     /// One row per message, variant, channel and day.
     MessageRollups,
+    /// One row per person's way through a sequence.
+    SequenceRuns,
+    /// One row per sequence, step, arm, channel and day.
+    SequenceMetrics,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 12] = [
+    pub const ALL: [Table; 14] = [
         Table::Events,
         Table::RejectedEvents,
         Table::Sessions,
@@ -67,6 +73,8 @@ impl Table {
         Table::TrafficRollups,
         Table::MessageDeliveries,
         Table::MessageRollups,
+        Table::SequenceRuns,
+        Table::SequenceMetrics,
     ];
 
     /// The table's name, which is also its folder under the lake's root.
@@ -84,6 +92,8 @@ impl Table {
             Table::TrafficRollups => "traffic_rollups",
             Table::MessageDeliveries => "message_deliveries",
             Table::MessageRollups => "message_rollups",
+            Table::SequenceRuns => "sequence_runs",
+            Table::SequenceMetrics => "sequence_metrics",
         }
     }
 
@@ -102,6 +112,8 @@ impl Table {
             Table::TrafficRollups => traffic_rollups::ROLLUP_DATE,
             Table::MessageDeliveries => message_deliveries::COHORT_DATE,
             Table::MessageRollups => message_rollups::ROLLUP_DATE,
+            Table::SequenceRuns => sequence_runs::BEGAN_DATE,
+            Table::SequenceMetrics => sequence_metrics::METRIC_DATE,
         };
         [ACCOUNT_ID, ENVIRONMENT, date]
     }
@@ -121,6 +133,8 @@ impl Table {
             Table::TrafficRollups => traffic_rollups::fields(),
             Table::MessageDeliveries => message_deliveries::fields(),
             Table::MessageRollups => message_rollups::fields(),
+            Table::SequenceRuns => sequence_runs::fields(),
+            Table::SequenceMetrics => sequence_metrics::fields(),
         }))
     }
 
@@ -147,6 +161,8 @@ impl Table {
             Table::TrafficRollups => traffic_rollups::DAY_AT,
             Table::MessageDeliveries => message_deliveries::COHORT_AT,
             Table::MessageRollups => message_rollups::DAY_AT,
+            Table::SequenceRuns => sequence_runs::BEGAN_AT,
+            Table::SequenceMetrics => sequence_metrics::DAY_AT,
         }
     }
 }
@@ -157,6 +173,7 @@ impl Table {
         match self {
             Table::Sessions => Some(sessions::ENDED_AT),
             Table::MessageDeliveries => Some(message_deliveries::LAST_AT),
+            Table::SequenceRuns => Some(sequence_runs::UNDER_WAY_UNTIL),
             Table::Events
             | Table::RejectedEvents
             | Table::Visitors
@@ -166,7 +183,8 @@ impl Table {
             | Table::Touchpoints
             | Table::Attribution
             | Table::TrafficRollups
-            | Table::MessageRollups => None,
+            | Table::MessageRollups
+            | Table::SequenceMetrics => None,
         }
     }
 }
@@ -187,7 +205,9 @@ impl Table {
             | Table::Touchpoints
             | Table::Attribution
             | Table::TrafficRollups
-            | Table::MessageRollups => None,
+            | Table::MessageRollups
+            | Table::SequenceRuns
+            | Table::SequenceMetrics => None,
         }
     }
 }
@@ -208,7 +228,9 @@ impl Table {
             | Table::Attribution
             | Table::TrafficRollups
             | Table::MessageDeliveries
-            | Table::MessageRollups => &[],
+            | Table::MessageRollups
+            | Table::SequenceRuns
+            | Table::SequenceMetrics => &[],
         }
     }
 }

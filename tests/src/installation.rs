@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use touchline_ingest::event_ids::EventIdIndex;
 use touchline_ingest::lake_writer::LakeWriter;
 use touchline_jobs::{
-    AttributionJob, IdentitiesJob, Job, JobContext, JobReport, MessagesJob, RunRequest, SessionsJob, TrafficJob,
-    VisitorsJob,
+    AttributionJob, IdentitiesJob, Job, JobContext, JobReport, MessagesJob, RunRequest, SequencesJob, SessionsJob,
+    TrafficJob, VisitorsJob,
 };
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
@@ -51,6 +51,7 @@ impl Installation {
             Arc::new(AttributionJob::new(self.engine.clone(), self.control.clone())),
             Arc::new(TrafficJob::new(self.engine.clone(), self.control.clone())),
             Arc::new(MessagesJob::new(self.engine.clone(), self.control.clone())),
+            Arc::new(SequencesJob::new(self.engine.clone())),
         ]
     }
 
@@ -74,7 +75,8 @@ impl Installation {
         Ok(job.run(request, &self.job_context()).await?)
     }
 
-    fn job_context(&self) -> JobContext {
+    /// What a job that is run by hand gets.
+    pub fn job_context(&self) -> JobContext {
         JobContext { clock: Arc::clone(&self.clock), cancellation: CancellationToken::new(), progress: Arc::default() }
     }
 }

@@ -6,6 +6,7 @@ pub mod logged;
 pub mod memory;
 pub mod naive_sessions;
 pub mod rows;
+pub mod runs;
 pub mod shop;
 
 /// What the binary `touchline` uses, so that benchmarks measure what users get.

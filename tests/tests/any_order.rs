@@ -239,6 +239,7 @@ async fn a_session_that_came_and_went_between_two_runs_leaves_nothing() {
         received_at_us: begin_us() + i64::from(id) * 60_000_000,
         event_type: 0,
         source: 0,
+        referrer: 0,
         is_bot: false,
     };
     let batches = [vec![event(1, 0)], vec![event(9, 620)], vec![event(2, 600)]];

@@ -20,6 +20,7 @@ use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
 use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
+use touchline_tests::runs::become_event_of_a_run;
 use touchline_verify::{Report, VerifyRequest, verify};
 
 const MINUTE_US: i64 = 60_000_000;
@@ -104,6 +105,9 @@ fn event(random: &mut SmallRng, tenants: &[Tenant], number: usize) -> Vec<u8> {
         if random.random_bool(0.25) {
             event.set(field, *texts.choose(random).unwrap());
         }
+    }
+    if number.is_multiple_of(4) {
+        become_event_of_a_run(&mut event, at_us, random);
     }
     event.revenue_e4 = random.random_bool(0.2).then(|| random.random_range(-10_000..1_000_000));
     payload(tenant, &id, &event, at_us + random.random_range(0..300) * MINUTE_US)

@@ -76,7 +76,9 @@ impl Erased {
             | Table::Attribution
             | Table::TrafficRollups
             | Table::MessageDeliveries
-            | Table::MessageRollups => self.rows_naming(&rows),
+            | Table::MessageRollups
+            | Table::SequenceRuns
+            | Table::SequenceMetrics => self.rows_naming(&rows),
         };
         let removed = gone.iter().filter(|gone| **gone).count() as u64;
         let kept: BooleanArray = gone.iter().map(|gone| Some(!gone)).collect();
@@ -189,7 +191,9 @@ fn text(texts: Option<&StringArray>, row: usize) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{TimestampMicrosecondArray, new_null_array};
+    use arrow::array::{GenericListArray, TimestampMicrosecondArray, new_null_array};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::{DataType, Field};
     use touchline_schemas::{Environment, TypedId};
 
     use super::*;
@@ -270,6 +274,24 @@ mod tests {
         let rows = rows(Table::RejectedEvents, &[("body", &bodies)], 0);
         let left = erased(&["u1", "canary-1"]).leave(Table::RejectedEvents, rows).unwrap();
         check(&left, "body", &[Some(r#"{"note":"u1"}"#), None], 2, 0);
+    }
+
+    #[test]
+    fn rows_go_of_which_a_list_names_the_person() {
+        let table = Table::SequenceRuns;
+        let runs = rows(table, &[("run_id", &[Some("r1"), Some("r2"), Some("r3")])], 0);
+        let users = StringArray::from(vec![Some("u9"), None, Some("u1"), Some("u9")]);
+        let lists = GenericListArray::<i32>::new(
+            Arc::new(Field::new("element", DataType::Utf8, true)),
+            OffsetBuffer::from_lengths([1, 2, 1]),
+            Arc::new(users),
+            None,
+        );
+        let mut columns = runs.columns().to_vec();
+        columns[table.file_schema().index_of("events_user_id").unwrap()] = Arc::new(lists);
+        let runs = RecordBatch::try_new(table.file_schema(), columns).unwrap();
+        let left = erased(&["u1", "canary-1"]).leave(table, runs).unwrap();
+        check(&left, "run_id", &[Some("r1"), Some("r3")], 1, 0);
     }
 
     #[test]

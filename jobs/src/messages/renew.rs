@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use chrono::NaiveDate;
 use touchline_lake::Change;
 use touchline_pipeline::event_sets::{Part as Keys, count, read};
 use touchline_pipeline::identities::People;
@@ -24,7 +23,6 @@ use crate::{JobError, JobReport};
 
 /// Events of messages whose sets are held in memory at once.
 const EVENTS_PER_PART: u64 = 3_000_000;
-const ALL_DAYS: std::ops::RangeInclusive<NaiveDate> = NaiveDate::MIN..=NaiveDate::MAX;
 
 impl Part<'_> {
     /// Computes all of the tenant's deliveries.
@@ -113,7 +111,7 @@ impl Part<'_> {
             blocking(move || attempts.rows(&conversions))
         });
         let rows = futures::future::try_join_all(tasks).await?.into_iter().flatten().collect();
-        let written = write_days(table, self.tenant, rows, &ALL_DAYS, self.context.clock.now()).await;
+        let written = write_days(table, self.tenant, rows, self.context.clock.now()).await;
         replacement.add.extend(written.map_err(JobError::failed)?);
         Ok(())
     }

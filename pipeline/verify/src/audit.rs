@@ -10,7 +10,8 @@ use polars::prelude::*;
 use touchline_lake::{DataFile, Snapshot};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::{
-    Table, message_deliveries as delivery, sessions as session, touchpoints as touch, visitors as visitor,
+    Table, event_sets, message_deliveries as delivery, sequence_metrics as metric, sequence_runs as run,
+    sessions as session, touchpoints as touch, visitors as visitor,
 };
 
 use crate::compare::compare;
@@ -21,7 +22,9 @@ use crate::rules::Rules;
 use crate::sessions::{SessionRules, counts, sessions};
 use crate::verify::{SessionSource, Subject};
 use crate::visitors::visitors;
-use crate::{VerifyError, VerifyRequest, attribution, edges, identities, messages, traffic};
+use crate::{
+    VerifyError, VerifyRequest, attribution, edges, identities, messages, sequence_metrics, sequences, traffic,
+};
 
 /// Days are read together up to so many events, so that memory is bounded by a day or this.
 const EVENTS_PER_CHUNK: u64 = 1_000_000;
@@ -44,6 +47,15 @@ pub struct Audit<'a> {
     sessions: BTreeMap<(i64, i64), DataFrame>,
     edges: BTreeMap<i64, DataFrame>,
     touchpoints: BTreeMap<(i64, i64, i64), DataFrame>,
+    sequence_runs: BTreeMap<(i64, i64), Runs>,
+}
+
+/// Runs through sequences with their steps and events, one row each.
+#[derive(Clone)]
+struct Runs {
+    runs: DataFrame,
+    steps: DataFrame,
+    events: DataFrame,
 }
 
 impl<'a> Audit<'a> {
@@ -56,7 +68,8 @@ impl<'a> Audit<'a> {
         rules: Rules,
     ) -> Self {
         let (sessions, edges, touchpoints) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { root, request, subjects, tenant, rules, sessions, edges, touchpoints }
+        let sequence_runs = BTreeMap::new();
+        Self { root, request, subjects, tenant, rules, sessions, edges, touchpoints, sequence_runs }
     }
 
     /// Computes and compares what was asked for.
@@ -75,6 +88,8 @@ impl<'a> Audit<'a> {
                 Table::TrafficRollups => self.audit_traffic(subject, found)?,
                 Table::MessageDeliveries => self.audit_deliveries(subject, found)?,
                 Table::MessageRollups => self.audit_rollups(subject, found)?,
+                Table::SequenceRuns => self.audit_sequence_runs(subject, found)?,
+                Table::SequenceMetrics => self.audit_sequence_metrics(subject, found, &mut report.checks)?,
                 _ => {}
             }
         }
@@ -273,6 +288,75 @@ impl<'a> Audit<'a> {
         Ok(Some(Messages { facts, attempts, conversions }))
     }
 
+    fn audit_sequence_runs(&mut self, subject: &Subject, found: &mut TableReport) -> Result<(), VerifyError> {
+        let Some(computed) = self.sequence_runs(subject, found)? else { return Ok(()) };
+        let (table, files) = (Table::SequenceRuns, subject.stored.files(self.tenant));
+        let stored = read(self.root, table, files, &sequences::RUN_COLUMNS)?;
+        self.compare(found, table, (&[run::RUN_ID], &sequences::RUN_COLUMNS), (&stored, &computed.runs))?;
+        let columns = &sequences::STEP_COLUMNS;
+        let (beside, lists) = lists_among(columns);
+        let steps = read_lists(self.root, table, files, &beside, &lists)?;
+        self.compare(found, table, (&[run::RUN_ID, run::STEPS_ID], columns), (&steps, &computed.steps))?;
+        let columns = &sequences::SET_COLUMNS;
+        let (beside, lists) = lists_among(columns);
+        let events = read_lists(self.root, table, files, &beside, &lists)?;
+        self.compare(found, table, (&[run::RUN_ID, event_sets::EVENT_ID], columns), (&events, &computed.events))
+    }
+
+    fn audit_sequence_metrics(
+        &mut self,
+        subject: &Subject,
+        found: &mut TableReport,
+        checks: &mut Vec<Check>,
+    ) -> Result<(), VerifyError> {
+        let Some(runs) = self.sequence_runs(subject, found)? else { return Ok(()) };
+        let failed = VerifyError::computing("metrics of sequences");
+        let watermark = subject.stored.info.as_ref().and_then(|info| info.watermark);
+        let as_of_us = watermark.map_or(0, |watermark| watermark.timestamp_micros());
+        let computed = sequence_metrics::metrics(&runs.runs, &runs.steps, as_of_us).map_err(&failed)?;
+        let names = sequence_metrics::columns();
+        let columns = in_front(&metric::KEY, &names);
+        let stored = read(self.root, Table::SequenceMetrics, subject.stored.files(self.tenant), &columns)?;
+        if self.request.all_days() {
+            let (left, right) = sequence_metrics::conserved(&stored).map_err(&failed)?;
+            checks.push(Check {
+                tenant: self.tenant,
+                name: "runs entered − runs ended = runs under way",
+                left: left.to_string(),
+                right: right.to_string(),
+            });
+        }
+        self.compare(found, Table::SequenceMetrics, (&metric::KEY, &columns), (&stored, &computed))
+    }
+
+    /// The runs that follow from the sources of a table.
+    fn sequence_runs(&mut self, subject: &Subject, found: &mut TableReport) -> Result<Option<Runs>, VerifyError> {
+        let Some(identity_events) = &subject.identity_events else {
+            self.skip_without_sources(found);
+            return Ok(None);
+        };
+        let versions = (subject.events.version, identity_events.version);
+        if let Some(known) = self.sequence_runs.get(&versions) {
+            return Ok(Some(known.clone()));
+        }
+        let failed = VerifyError::computing("runs of sequences");
+        let known = self.identities(identity_events)?;
+        let none = empty(Table::Events, &sequences::EVENT_COLUMNS).map_err(&failed)?;
+        let mut said = vec![sequences::of_runs(none).map_err(&failed)?];
+        for file in subject.events.files(self.tenant) {
+            let rows = read(self.root, Table::Events, std::slice::from_ref(file), &sequences::EVENT_COLUMNS)?;
+            said.push(sequences::of_runs(rows).map_err(&failed)?);
+        }
+        let said = stack(said).map_err(&failed)?;
+        let runs = sequences::runs(&said).map_err(&failed)?;
+        let runs = with_person(runs.lazy(), (run::RUN_ID, run::BEGAN_AT), &known).collect().map_err(&failed)?;
+        let steps = sequences::steps(&said, &runs).map_err(&failed)?;
+        let events = sequences::events_of_runs(&said, &runs).map_err(&failed)?;
+        let computed = Runs { runs, steps, events };
+        self.sequence_runs.insert(versions, computed.clone());
+        Ok(Some(computed))
+    }
+
     /// The touchpoints that follow from the sources of a table.
     fn touchpoints(&mut self, subject: &Subject, found: &mut TableReport) -> Result<Option<DataFrame>, VerifyError> {
         let Some((sessions, known)) = self.sessions_and_people(subject, found)? else { return Ok(None) };
@@ -451,6 +535,13 @@ fn no_sessions() -> Result<DataFrame, VerifyError> {
 fn in_front<'a>(key: &[&'a str], columns: &'a [impl AsRef<str>]) -> Vec<&'a str> {
     let others = columns.iter().map(AsRef::as_ref).filter(|name| !key.contains(name));
     key.iter().copied().chain(others).collect()
+}
+
+/// The columns of `sequence_runs` that are no lists, and those that are.
+fn lists_among<'a>(columns: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
+    let schema = Table::SequenceRuns.file_schema();
+    let is_list = |name: &&str| schema.field_with_name(name).is_ok_and(|field| field.data_type().is_list());
+    columns.iter().copied().partition(|name| !is_list(name))
 }
 
 fn of_days(files: &[DataFile], days: &RangeInclusive<NaiveDate>) -> Vec<DataFile> {

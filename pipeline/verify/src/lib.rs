@@ -23,6 +23,8 @@ mod messages;
 mod report;
 mod request;
 mod rules;
+mod sequence_metrics;
+mod sequences;
 mod sessions;
 mod sources;
 mod traffic;

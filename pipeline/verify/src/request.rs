@@ -28,7 +28,7 @@ pub struct VerifyRequest {
 
 impl VerifyRequest {
     /// The tables that can be verified, in the order in which they follow from each other.
-    pub const TABLES: [Table; 9] = [
+    pub const TABLES: [Table; 11] = [
         Table::Sessions,
         Table::IdentityEdges,
         Table::Identities,
@@ -38,6 +38,8 @@ impl VerifyRequest {
         Table::TrafficRollups,
         Table::MessageDeliveries,
         Table::MessageRollups,
+        Table::SequenceRuns,
+        Table::SequenceMetrics,
     ];
 
     /// Whether rows of a day are to be compared.

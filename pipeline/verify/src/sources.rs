@@ -112,7 +112,9 @@ const fn main_source(table: Table) -> Option<Table> {
         | Table::IdentityEdges
         | Table::Identities
         | Table::MessageDeliveries
-        | Table::MessageRollups => Some(Table::Events),
+        | Table::MessageRollups
+        | Table::SequenceRuns => Some(Table::Events),
+        Table::SequenceMetrics => Some(Table::SequenceRuns),
         Table::Visitors | Table::TrafficRollups | Table::Touchpoints | Table::Attribution => Some(Table::Sessions),
         Table::Events | Table::RejectedEvents | Table::SessionRevisions => None,
     }

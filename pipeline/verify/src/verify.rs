@@ -64,9 +64,16 @@ pub async fn verify(lake: &Lake, request: &VerifyRequest) -> Result<Report, Veri
 /// The subject, or why there is none.
 async fn subject(sources: &mut Sources<'_>, table: Table) -> Result<Result<Subject, String>, VerifyError> {
     let version = sources.newest(table).await?;
-    let Some(made_from) = sources.made_from(table, version).await? else {
+    let Some(mut made_from) = sources.made_from(table, version).await? else {
         return Ok(Err("no job has written it yet, or its log no longer tells from what".to_owned()));
     };
+    // Metrics follow from runs, and with them from what those were made from.
+    if let Some(runs) = made_from.get(&Table::SequenceRuns) {
+        let behind = sources.made_from(Table::SequenceRuns, *runs).await?.unwrap_or_default();
+        for (source, version) in behind {
+            made_from.entry(source).or_insert(version);
+        }
+    }
     let unknown = |table: Table| Ok(Err(format!("the log of {} no longer tells what it was made from", table.name())));
     let Some(events) = sources.events_behind(table, version).await? else { return unknown(table) };
     let sessions = match made_from.get(&Table::Sessions) {

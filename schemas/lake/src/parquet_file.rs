@@ -18,8 +18,8 @@ use touchline_schemas::Tenant;
 use touchline_schemas::event::TextField;
 use touchline_schemas::paths::partition_folder;
 use touchline_schemas::tables::{
-    Table, event_sets, events, identities, instant_type, message_deliveries, rejected_events, session_revisions,
-    sessions, visitors,
+    Table, event_sets, events, identities, instant_type, message_deliveries, rejected_events, sequence_runs,
+    session_revisions, sessions, visitors,
 };
 
 use crate::LakeError;
@@ -166,7 +166,12 @@ fn distinct_columns(table: Table) -> Vec<String> {
         Table::Identities => &[identities::ID],
         Table::SessionRevisions => &[session_revisions::SESSION_ID, session_revisions::REPLACED_BY],
         Table::MessageDeliveries => &[message_deliveries::ATTEMPT_ID],
-        Table::Touchpoints | Table::Attribution | Table::TrafficRollups | Table::MessageRollups => &[],
+        Table::SequenceRuns => &[sequence_runs::RUN_ID],
+        Table::Touchpoints
+        | Table::Attribution
+        | Table::TrafficRollups
+        | Table::MessageRollups
+        | Table::SequenceMetrics => &[],
     };
     let schema = table.file_schema();
     let instants = schema.fields().iter().filter(|field| field.data_type() == &instant_type());
@@ -229,7 +234,9 @@ pub(crate) fn merged_properties(table: Table) -> WriterProperties {
         | Table::Attribution
         | Table::TrafficRollups
         | Table::MessageDeliveries
-        | Table::MessageRollups => {}
+        | Table::MessageRollups
+        | Table::SequenceRuns
+        | Table::SequenceMetrics => {}
     }
     properties.build()
 }

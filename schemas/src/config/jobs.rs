@@ -79,6 +79,8 @@ jobs! {
     traffic = "45 */5 * * * *", as "section::traffic";
     /// Events of messages to deliveries and daily rollups.
     messages = "20 */5 * * * *", as "section::messages";
+    /// Sequence events and identities to runs and their daily metrics.
+    sequences = "30 1/5 * * * *", as "section::sequences";
     /// Small files of `events` to large, sorted ones.
     compaction = "0 */10 * * * *", as "section::compaction";
     /// Events older than the account keeps them are removed.

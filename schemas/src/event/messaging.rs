@@ -82,3 +82,8 @@ pub const EXIT_REASONS: [&str; 11] = [
     "merged",
     "expired",
 ];
+
+/// The reasons for which messages of sequences are held back, as far as they are counted by name. `reason` is an open
+/// word: there may be others.
+pub const SUPPRESSION_REASONS: [&str; 6] =
+    ["frequency_cap", "quiet_hours", "budget", "consent", "missing_identifier", "paused"];
