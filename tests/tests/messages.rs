@@ -15,7 +15,9 @@ use touchline_ingest::event_ids::IdHash;
 use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
 use touchline_jobs::{JobReport, RunRequest};
 use touchline_lake::Commit;
-use touchline_schemas::control::AccountSettings;
+use touchline_pipeline::messages::compare::{Counted, compare};
+use touchline_pipeline::messages::goals::Goals;
+use touchline_schemas::control::{AccountSettings, goals};
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
 use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
@@ -446,6 +448,14 @@ async fn goals_count_for_messages_before_them_and_follow_people_and_settings() {
         ["0 1 1 0 0.0000 10.0000", "0 1 2 0 0.0000 20.0000", "1 1 2 1 20.0000 20.0000"]
     );
     assert!(world.verify().await.is_clean());
+
+    // What other goals would count is known before anybody chooses them.
+    let other = Goals::new(goals("bought=purchase;window_days=1").unwrap());
+    let now = Goals::of(&world.settings);
+    let compared = compare(&world.installation.engine, world.tenant(), [&now, &other]).await.unwrap();
+    let counted = |counted: Counted| (counted.conversions, counted.conversions_total, counted.revenue_e4);
+    let compared: Vec<_> = compared.into_iter().map(|row| (row.goal, row.counted.map(counted))).collect();
+    assert_eq!(compared, [("bought".to_owned(), [(1, 5, 200_000), (2, 3, 300_000)])]);
 
     world.choose("bought=purchase;window_days=1").await;
     world.run(false).await;
