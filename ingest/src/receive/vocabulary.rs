@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn what_is_refused_is_kept_with_its_reasons() {
         let event = r#"{"event_type":"$decision","event_id":"e1","user_id":"u","properties":{"outcome":"maybe"}}"#;
-        let mut batch = Batch::new(tenant(), DateTime::UNIX_EPOCH, 1);
+        let mut batch = Batch::new(tenant(), DateTime::UNIX_EPOCH, 1, 1_000);
         batch.push(read(event), &mut || [0; 10]);
         let mut logged = Vec::new();
         batch.put(|_| true, &mut logged);
