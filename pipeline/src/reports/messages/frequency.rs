@@ -122,11 +122,11 @@ mod tests {
 
     #[test]
     fn a_window_is_summed_up() {
-        // Four people received one message, three received two, two four and one twenty.
-        let found = vec![(1, 4), (2, 3), (4, 2), (20, 1)];
+        // Five people received one message, three received two, two four and one fourteen.
+        let found = vec![(1, 5), (2, 3), (4, 2), (14, 1)];
         let table = pretty_format_batches(&[rows(&[(7, found), (28, Vec::new())]).unwrap()]).unwrap().to_string();
         let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>().join(",");
         let lines: Vec<_> = table.lines().filter(|line| line.starts_with('|')).skip(1).map(cells).collect();
-        assert_eq!(lines, [",7,10,38,3.8,2.0,5.6,20.0,4,3,0,2,0,1,", ",28,0,0,,,,,0,0,0,0,0,0,"]);
+        assert_eq!(lines, [",7,11,33,3.0,2.0,4.0,14.0,5,3,0,2,1,0,", ",28,0,0,,,,,0,0,0,0,0,0,"]);
     }
 }
