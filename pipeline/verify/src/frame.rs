@@ -101,9 +101,11 @@ pub fn empty(table: Table, columns: &[&str]) -> PolarsResult<DataFrame> {
         };
         let dtype = match of {
             ArrowType::Boolean => DataType::Boolean,
-            ArrowType::Int64 | ArrowType::Date32 | ArrowType::Timestamp(..) | ArrowType::Decimal128(..) => {
-                DataType::Int64
-            }
+            ArrowType::Int64
+            | ArrowType::Float64
+            | ArrowType::Date32
+            | ArrowType::Timestamp(..)
+            | ArrowType::Decimal128(..) => DataType::Int64,
             _ => DataType::String,
         };
         Ok(Column::full_null((*name).into(), 0, &dtype))
@@ -115,6 +117,11 @@ fn normal(column: &Column) -> PolarsResult<Column> {
     match column.dtype() {
         DataType::Datetime(..) | DataType::Date | DataType::Decimal(..) => {
             column.to_physical_repr().strict_cast(&DataType::Int64)
+        }
+        // Compared by their bits.
+        DataType::Float64 => {
+            let bits = column.f64()?.iter().map(|fraction| fraction.map(|fraction| fraction.to_bits() as i64));
+            Ok(bits.collect::<Int64Chunked>().with_name(column.name().clone()).into_column())
         }
         _ => Ok(column.clone()),
     }
