@@ -32,6 +32,9 @@ const HISTOGRAM: [(&str, std::ops::RangeInclusive<i64>); 6] = [
 const MESSAGES: &str = "messages";
 const PEOPLE: &str = "people";
 
+/// How many messages, and how many people received that many; fewest messages first.
+type Found = [(i64, i64)];
+
 /// What the caller may choose.
 #[derive(Debug, Clone, Default)]
 pub struct Params {
@@ -68,10 +71,10 @@ async fn people_by_messages(frame: DataFrame) -> Result<Vec<(i64, i64)>, Pipelin
 }
 
 fn rows(windows: &[(i64, Vec<(i64, i64)>)]) -> Result<RecordBatch, DataFusionError> {
-    let whole = |of: &dyn Fn(&[(i64, i64)]) -> i64| -> ArrayRef {
+    let whole = |of: &dyn Fn(&Found) -> i64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(windows.iter().map(|(_, found)| of(found))))
     };
-    let maybe = |of: &dyn Fn(&[(i64, i64)]) -> Option<f64>| -> ArrayRef {
+    let maybe = |of: &dyn Fn(&Found) -> Option<f64>| -> ArrayRef {
         Arc::new(windows.iter().map(|(_, found)| of(found)).collect::<Float64Array>())
     };
     let days: ArrayRef = Arc::new(Int64Array::from_iter_values(windows.iter().map(|(days, _)| *days)));
@@ -85,7 +88,7 @@ fn rows(windows: &[(i64, Vec<(i64, i64)>)]) -> Result<RecordBatch, DataFusionErr
         ("max", maybe(&|found| found.last().map(|(messages, _)| *messages as f64)), true),
     ];
     for (name, of) in HISTOGRAM {
-        let in_bar = move |found: &[(i64, i64)]| {
+        let in_bar = move |found: &Found| {
             found.iter().filter(|(messages, _)| of.contains(messages)).map(|(_, people)| people).sum()
         };
         columns.push((name, whole(&in_bar), false));
@@ -93,16 +96,16 @@ fn rows(windows: &[(i64, Vec<(i64, i64)>)]) -> Result<RecordBatch, DataFusionErr
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }
 
-fn people(found: &[(i64, i64)]) -> i64 {
+fn people(found: &Found) -> i64 {
     found.iter().map(|(_, people)| people).sum()
 }
 
-fn messages(found: &[(i64, i64)]) -> i64 {
+fn messages(found: &Found) -> i64 {
     found.iter().map(|(messages, people)| messages * people).sum()
 }
 
 /// A quantile of the messages of a person, between two people by linear interpolation.
-fn quantile(found: &[(i64, i64)], part: f64) -> Option<f64> {
+fn quantile(found: &Found, part: f64) -> Option<f64> {
     let place = part * (people(found) - 1) as f64;
     let at = |rank: i64| {
         let mut before = 0;
