@@ -10,8 +10,8 @@
 //! messages, else the sending. Of several attempts before it, the one exposed last is the last touch.
 //!
 //! `delivery` tells from a set what became of the attempt, [`rows`] makes rows of it, [`goals`] finds the events of
-//! goals, [`conversions`] brings both together by person, [`rollup`] counts rows by day, [`compare`] by two sets of goals, and `checks` says which
-//! counts do not fit together.
+//! goals, [`conversions`] brings both together by person, [`rollup`] counts rows by day, [`compare`] by two sets of
+//! goals, and `checks` says which counts do not fit together.
 
 mod checks;
 pub mod compare;

@@ -54,9 +54,10 @@ impl Work {
     pub(super) async fn find(engine: &QueryEngine, control: &ControlDb, request: RunRequest) -> Result<Self, JobError> {
         let lake = engine.lake();
         let mut work = Self {
+            // The table itself first: whoever commits to it from now on makes our own commit fail.
+            stored: snapshot(lake, Table::MessageDeliveries).await?,
             events: snapshot(lake, Table::Events).await?,
             identities: snapshot(lake, Table::Identities).await?,
-            stored: snapshot(lake, Table::MessageDeliveries).await?,
             tenants: BTreeMap::new(),
             settings: BTreeMap::new(),
         };
@@ -98,11 +99,8 @@ impl Work {
     /// Up to when the deliveries will be complete.
     pub(super) fn watermark(&self) -> Option<DateTime<Utc>> {
         let of = |snapshot: &Snapshot| snapshot.info.as_ref().and_then(|info| info.watermark);
-        match (of(&self.events), of(&self.identities)) {
-            // What only one of the two has seen is not in the deliveries.
-            (Some(events), Some(identities)) => Some(events.min(identities)),
-            (events, _) => events,
-        }
+        // What only one of the two has seen is not in the deliveries.
+        of(&self.events).zip(of(&self.identities)).map(|(events, identities)| events.min(identities))
     }
 
     /// What happened to the sources since the last run; none if nobody can tell.

@@ -91,11 +91,8 @@ impl Work {
     /// Up to when the runs will be complete.
     pub(super) fn watermark(&self) -> Option<DateTime<Utc>> {
         let of = |snapshot: &Snapshot| snapshot.info.as_ref().and_then(|info| info.watermark);
-        match (of(&self.events), of(&self.identities)) {
-            // What only one of the two has seen is not in the runs.
-            (Some(events), Some(identities)) => Some(events.min(identities)),
-            (events, _) => events,
-        }
+        // What only one of the two has seen is not in the runs.
+        of(&self.events).zip(of(&self.identities)).map(|(events, identities)| events.min(identities))
     }
 
     /// A tenant that has no rows yet has none of another definition.
