@@ -22,7 +22,7 @@ echo "ok    the demo has run"
 echo "ok    both engines agree"
 grep -q sessions "$work/verify.txt" || { echo "FAIL  it says nothing of sessions"; exit 1; }
 
-file=$(find "$work/data/lake/sessions" -name '*.parquet' -not -path '*/_changes/*' | sort | head -n 1)
+file=$(find "$work/data/lake/sessions" -name '*.parquet' -not -path '*/_changes/*' | sort | sed -n 1p)
 mv "$file" "$work/stolen.parquet"
 if "$touchline" verify --verifier "$verifier" --tables sessions >"$work/stolen.txt" 2>&1; then
   echo "FAIL  a missing file of sessions was not noticed"
