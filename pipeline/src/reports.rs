@@ -6,6 +6,7 @@ pub mod funnel;
 pub mod messages;
 pub mod paths;
 pub mod retention;
+pub mod sequences;
 pub mod sessions;
 pub mod traffic;
 

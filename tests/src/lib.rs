@@ -4,6 +4,7 @@ pub mod event_table;
 pub mod installation;
 pub mod logged;
 pub mod memory;
+pub mod messages;
 pub mod naive_sessions;
 pub mod rows;
 pub mod runs;

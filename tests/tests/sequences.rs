@@ -3,20 +3,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use touchline_ingest::event_ids::IdHash;
 use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
 use touchline_jobs::{Job, SequencesJob};
+use touchline_pipeline::reports::sequences::{self, steps};
+use touchline_pipeline::reports::{Answer, TimeRange};
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
 use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
-use touchline_tests::rows::{rows, value};
+use touchline_tests::rows::{only, rows, texts, value};
 use touchline_tests::runs::become_event_of_a_run;
 use touchline_verify::{VerifyRequest, verify};
 use uuid::Uuid;
@@ -230,4 +234,78 @@ async fn a_row_of_which_the_counts_do_not_add_up_is_marked() {
     assert_eq!(marked.len(), 2, "{metrics:#?}");
     assert!(marked.iter().all(|row| value(row, "day_at").starts_with("2026-03-01")), "{marked:#?}");
     world.assert_verified("a marked row is the same for both").await;
+}
+
+/// Rows of a report, without columns that the table has not; in any order.
+async fn reported(answer: Answer, columns: &[String]) -> Vec<String> {
+    let batches = answer.batches.try_collect::<Vec<_>>().await.unwrap();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    only(&texts(&batches).unwrap(), &columns)
+}
+
+/// All runs of the history `any_event` makes.
+fn whole() -> TimeRange {
+    TimeRange { from: None, to: None }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_by_everything_are_the_table_and_coarser_ones_add_up() {
+    for seed in 0..4 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let events: Vec<_> = (0..240).map(|number| any_event(&mut random, number)).collect();
+        let mut world = World::new().await;
+        world.store(&events, now().timestamp_micros()).await;
+        world.installation.run_jobs(false).await.unwrap();
+        let engine = &world.installation.engine;
+        let [_, table] = world.tables().await;
+        let table: Vec<String> =
+            table.iter().map(|row| row.replacen("T00:00:00Z", "", 1).replacen("day_at=", "day=", 1)).collect();
+        for calendar in sequences::CALENDARS {
+            let stored = || table.iter().filter(|row| value(row, "calendar") == calendar).cloned();
+            let all_columns = Table::SequenceMetrics.file_schema();
+            let number_of = |name: &str| all_columns.index_of(name).unwrap();
+            let counts: Vec<String> = (number_of("entries")..=number_of("exits_expired"))
+                .chain([number_of("failed_checks")])
+                .map(|place| all_columns.field(place).name().clone())
+                .collect();
+
+            let by = "day,sequence_id,sequence_version,arm".to_owned();
+            let params =
+                sequences::Params { range: whole(), by: by.clone(), calendar: calendar.to_owned(), limit: None };
+            let answer = sequences::query(engine, tenant(), &params).await.unwrap();
+            let columns: Vec<String> = by.split(',').map(str::to_owned).chain(counts.clone()).collect();
+            let runs: Vec<String> = stored().filter(|row| value(row, "step_id") == "∅").collect();
+            let named: Vec<&str> = columns.iter().map(String::as_str).collect();
+            assert_eq!(reported(answer, &columns).await, only(&runs, &named), "{seed} {calendar}");
+
+            let params = sequences::Params { by: "sequence_id".to_owned(), ..params };
+            let answer = sequences::query(engine, tenant(), &params).await.unwrap();
+            let coarse = reported(answer, &columns).await;
+            for name in ["entries", "orphans", "exits", "exits_completed"] {
+                let sum =
+                    |rows: &[String]| rows.iter().map(|row| value(row, name).parse::<i64>().unwrap()).sum::<i64>();
+                assert_eq!(sum(&coarse), sum(&runs), "{seed} {calendar} {name}");
+            }
+
+            let ids: BTreeSet<String> = runs.iter().map(|row| value(row, "sequence_id").to_owned()).collect();
+            for id in ids.iter().filter(|id| *id != "∅") {
+                let params = steps::Params {
+                    sequence_id: id.clone(),
+                    range: whole(),
+                    by: "day,sequence_version,arm,channel".to_owned(),
+                    calendar: calendar.to_owned(),
+                };
+                let answer = steps::query(engine, tenant(), &params).await.unwrap();
+                let mut columns: Vec<String> =
+                    ["day", "sequence_version", "step_id", "arm", "channel", "active"].map(str::to_owned).to_vec();
+                let last = if calendar == "cohort" { "time_in_step_p75_s" } else { "overdue" };
+                let numbers = (number_of("reached")..=number_of(last)).chain([number_of("failed_checks")]);
+                columns.extend(numbers.map(|place| all_columns.field(place).name().clone()));
+                let named: Vec<&str> = columns.iter().map(String::as_str).collect();
+                let of_id = stored().filter(|row| value(row, "sequence_id") == id && value(row, "step_id") != "∅");
+                let expected = only(&of_id.collect::<Vec<_>>(), &named);
+                assert_eq!(reported(answer, &columns).await, expected, "{seed} {calendar} {id}");
+            }
+        }
+    }
 }

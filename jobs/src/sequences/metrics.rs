@@ -110,7 +110,8 @@ impl Part<'_> {
         others.extend(self.changed(changes, report).await?);
         let going_on = self.runs.files(tenant).iter().filter(|file| ends_after(file, unmoved_us));
         others.cohorts.extend(going_on.map(|file| number_of(file.date)));
-        Ok(Scope { as_of_us, cohorts: Some(others.cohorts), events_from: others.events_from })
+        let (cohorts, events_from) = (Some(others.cohorts), others.events_from);
+        Ok(Scope { cohorts, events_from, ..Scope::all(as_of_us) })
     }
 
     async fn changed(&self, changes: Vec<DataFile>, report: &mut JobReport) -> Result<Changed, JobError> {

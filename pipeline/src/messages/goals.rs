@@ -52,8 +52,13 @@ impl Goals {
         self.0.iter().map(|(_, goal)| window_us(goal)).max().unwrap_or_default()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Name and definition of a number.
-    pub(super) fn get(&self, number: u16) -> Option<(&str, &Goal)> {
+    pub(crate) fn get(&self, number: u16) -> Option<(&str, &Goal)> {
         self.0.get(usize::from(number)).map(|(name, goal)| (name.as_str(), goal))
     }
 }

@@ -32,6 +32,8 @@ pub struct Scope {
     pub cohorts: Option<BTreeSet<DayNumber>>,
     /// The first day of the calendar of events; all if nothing is said. All runs that went on then or later must be given.
     pub events_from: Option<DayNumber>,
+    /// Whether all runs are counted as one cohort, whose day is 0.
+    pub is_one_cohort: bool,
 }
 
 impl Scope {
@@ -143,10 +145,11 @@ impl Metrics {
 
     /// Adds a run, once. Its events are not looked at, so that they may be missing.
     pub fn add(&mut self, run: &Run<'_>, person_id: Option<&str>) {
-        let (cohort_day, as_of_us) = (run.cohort_day(), self.scope.as_of_us);
-        if self.scope.has_cohort(cohort_day) {
-            for Fact { day, group, counts } in run.cohort_facts(as_of_us) {
-                let place = (self.number(&group), day);
+        let (day_of_run, as_of_us) = (run.cohort_day(), self.scope.as_of_us);
+        let cohort_day = if self.scope.is_one_cohort { 0 } else { day_of_run };
+        if self.scope.has_cohort(day_of_run) {
+            for Fact { group, counts, .. } in run.cohort_facts(as_of_us) {
+                let place = (self.number(&group), cohort_day);
                 *self.cohorts.entry(place).or_default() += &counts;
             }
             self.add_times(run, cohort_day);
@@ -165,7 +168,7 @@ impl Metrics {
     }
 
     /// Bytes of memory that it takes, about.
-    fn size_bytes(&self) -> usize {
+    pub(crate) fn size_bytes(&self) -> usize {
         let rows = self.cohorts.len() + self.events.len();
         let people: usize = self.people.values().map(HashSet::len).sum();
         let ends: usize = self.ends.values().map(Vec::len).sum();

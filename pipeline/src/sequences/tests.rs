@@ -425,7 +425,8 @@ fn refreshed(stored: Vec<MetricRow>, old: (&SortedSets, i64), new: (&SortedSets,
     let from_us = i64::from(others.events_from.unwrap()) * DAY_MIN * MINUTE_US;
     let open = after.iter().filter(|(run, _)| run.under_way_until_us == column::NEVER_US);
     others.cohorts.extend(open.map(|(run, _)| day(run.began_at_us)));
-    let scope = Scope { as_of_us: new.1, cohorts: Some(others.cohorts.clone()), events_from: others.events_from };
+    let cohorts = Some(others.cohorts.clone());
+    let scope = Scope { cohorts, events_from: others.events_from, ..Scope::all(new.1) };
     let mut metrics = Metrics::new(scope);
     for (run, person) in after.iter() {
         if run.under_way_until_us >= from_us || others.cohorts.contains(&day(run.began_at_us)) {

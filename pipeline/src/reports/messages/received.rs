@@ -1,5 +1,6 @@
 //! The messages that people received, which `frequency` and `overlap` count.
 
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, col};
 use touchline_schemas::Tenant;
@@ -17,11 +18,18 @@ pub async fn received(
     tenant: Tenant,
     range: TimeRange,
 ) -> Result<(DataFrame, AnswerMeta), PipelineError> {
-    // What was sent before the range may have arrived in it.
-    let sent = TimeRange { from: None, to: range.to };
-    let (_, frame, meta) = rows_in(engine, Table::MessageDeliveries, tenant, sent, DEFINITION).await?;
-    let frame = frame.filter(arrived_in(range).and(col(column::PERSON_ID).is_not_null()))?;
+    // What was sent before the range may have arrived in it, and by clocks that disagree also what was sent after it.
+    let always = TimeRange::default();
+    let (_, frame, meta) = rows_in(engine, Table::MessageDeliveries, tenant, always, DEFINITION).await?;
+    let frame = during(frame, range)?.filter(arrived_in(range).and(col(column::PERSON_ID).is_not_null()))?;
     Ok((frame, meta))
+}
+
+/// Attempts of which anything happened in a range of time.
+pub(super) fn during(frame: DataFrame, range: TimeRange) -> Result<DataFrame, DataFusionError> {
+    let begun = range.to.map(|to| col(column::FIRST_AT).lt(instant(to)));
+    let went_on = range.from.map(|from| col(column::LAST_AT).gt_eq(instant(from)));
+    begun.into_iter().chain(went_on).try_fold(frame, DataFrame::filter)
 }
 
 fn arrived_in(range: TimeRange) -> Expr {
