@@ -395,6 +395,30 @@ async fn grouped_reports_are_answered_and_say_what_they_can_group_by() {
         ("/api/v1/reports/retention?tz=Mars", 400, "Europe/Berlin"),
         ("/api/v1/reports/paths.csv?start=/&depth=2&limit=5", 200, "node,parent,level,page,sessions,exits"),
         ("/api/v1/reports/paths?depth=11", 400, "depth"),
+        ("/api/v1/reports/messages.csv?by=day,channel&calendar=event&filter[system]=rule", 200, "day,channel,decided,"),
+        ("/api/v1/reports/messages?by=person_id", 400, "message_id"),
+        ("/api/v1/reports/messages?calendar=lunar", 400, "cohort"),
+        ("/api/v1/reports/messages?filter[person_id]=x", 400, "variant"),
+        ("/api/v1/reports/messages?from=2025-12-01T10:00:00Z", 400, "whole days"),
+        ("/api/v1/reports/messages/reasons.csv", 200, "message_id,variant,outcome,reason,count"),
+        ("/api/v1/reports/messages/frequency.csv", 200, "window_days,people,messages,mean,median,p90,max,people_1,"),
+        ("/api/v1/reports/messages/overlap.csv", 200, "channels,people,messages"),
+        (
+            "/api/v1/reports/messages/site-messages.csv?message_id=a",
+            200,
+            "site_message_id,variant,delivered,views,clicks,view_rate,click_rate",
+        ),
+        ("/api/v1/reports/sequences.csv?by=sequence_id,arm", 200, "sequence_id,arm,entries,unique_entrants,orphans,"),
+        ("/api/v1/reports/sequences.csv?calendar=event", 200, "day,sequence_id,entries,"),
+        ("/api/v1/reports/sequences?by=step_id", 400, "sequence_version"),
+        ("/api/v1/reports/sequences/welcome.csv?by=arm", 200, "step_id,arm,reached,advanced,"),
+        ("/api/v1/reports/sequences/welcome?by=sequence_id", 400, "channel"),
+        ("/api/v1/reports/sequences/welcome?calendar=event&to=2026-01-01T00:00:01Z", 400, "whole days"),
+        ("/api/v1/reports/sequences/welcome/lift", 400, "the account has no goals"),
+        ("/api/v1/reports/sequences/welcome/lift?alpha=2", 400, "alpha"),
+        ("/api/v1/reports/sequences/welcome/lift?window_days=0", 400, "window_days"),
+        ("/api/v1/reports/sequences/welcome/lift?sequence_version=x", 400, "sequence_version"),
+        ("/api/v1/reports/sequences/welcome/branches", 400, "the account has no goals"),
     ] {
         let answer = api.get(address, &key).await;
         assert_eq!(answer.status, status, "{address} {}", answer.body);
@@ -444,7 +468,7 @@ async fn every_route_is_described_with_its_answers() {
     let (_, description) = super::router(api.state.clone());
     let document = serde_json::to_value(&description).unwrap();
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 18);
+    assert_eq!(paths.len(), 27);
     for (path, item) in paths {
         for operation in item.as_object().unwrap().values() {
             assert!(operation["summary"].is_string(), "{path}");

@@ -1,0 +1,47 @@
+//! `GET /api/v1/reports/messages/frequency`: how many messages people received in a week and in four weeks.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use touchline_pipeline::reports::messages::frequency;
+
+use crate::AppState;
+use crate::auth::Caller;
+use crate::error::{ApiError, ReportProblems};
+use crate::report::answer::{self, Envelope};
+use crate::report::params::CommonParams;
+use crate::report::{Asked, Meta};
+
+/// Counts messages per person
+///
+/// Needs the scope `can_view_reports`. Of the 7 and of the 28 days before `to` (by default, before the time up to which the
+/// table is complete; `from` is not looked at): people who received a message, messages per person, and how many people
+/// received how many.
+#[utoipa::path(
+    get,
+    path = "/api/v1/reports/messages/frequency",
+    tag = "reports",
+    security(("key" = ["can_view_reports"])),
+    params(CommonParams),
+    responses(
+        (status = 200, description = "One row for each window; the same rows in every format",
+            content((Envelope = "application/json"), (String = "text/csv")),
+            headers(
+                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
+                ("X-Watermark" = String, description = "The time up to which the table is complete"),
+            )),
+        ReportProblems,
+    )
+)]
+pub async fn get_frequency(
+    State(state): State<AppState>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let asked = Asked::read(&state, &caller, &uri, &headers, &[])?;
+    let params = frequency::Params { to: asked.query.range.to };
+    let found = frequency::query(&state.engine, caller.tenant(), &params).await?;
+    let meta = Meta::of(&found.meta, &asked.query);
+    answer::all(&asked, &found.schema, found.batches, &meta).await
+}

@@ -1,0 +1,45 @@
+//! `GET /api/v1/reports/messages/overlap`: people by the set of channels that reached them.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use touchline_pipeline::reports::messages::overlap;
+
+use crate::AppState;
+use crate::auth::Caller;
+use crate::error::{ApiError, ReportProblems};
+use crate::report::answer::{self, Envelope};
+use crate::report::params::CommonParams;
+use crate::report::{Asked, Meta};
+
+/// Counts people by the channels that reached them
+///
+/// Needs the scope `can_view_reports`. People who received messages in the range, each in one row: that of all channels
+/// through which they did, in the order of the alphabet, joined by `+`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/reports/messages/overlap",
+    tag = "reports",
+    security(("key" = ["can_view_reports"])),
+    params(CommonParams),
+    responses(
+        (status = 200, description = "One row for each set of channels, most people first; the same rows in every format",
+            content((Envelope = "application/json"), (String = "text/csv")),
+            headers(
+                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
+                ("X-Watermark" = String, description = "The time up to which the table is complete"),
+            )),
+        ReportProblems,
+    )
+)]
+pub async fn get_overlap(
+    State(state): State<AppState>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let asked = Asked::read(&state, &caller, &uri, &headers, &[])?;
+    let found = overlap::query(&state.engine, caller.tenant(), asked.query.range).await?;
+    let meta = Meta::of(&found.meta, &asked.query);
+    answer::all(&asked, &found.schema, found.batches, &meta).await
+}

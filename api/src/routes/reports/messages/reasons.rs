@@ -1,0 +1,46 @@
+//! `GET /api/v1/reports/messages/reasons`: why messages were held back, failed, were closed and so on.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use touchline_pipeline::reports::messages::reasons;
+
+use super::{MessageParams, TAKEN, params};
+use crate::AppState;
+use crate::auth::Caller;
+use crate::error::{ApiError, ReportProblems};
+use crate::report::answer::{self, Envelope};
+use crate::report::params::{CommonParams, LimitParam};
+use crate::report::{Asked, Meta};
+
+/// Counts the reasons that were given
+///
+/// Needs the scope `can_view_reports`. Of the outcomes of messages that have reasons (`suppressed`, `failures`,
+/// `dismissals`, `bounces`, `unsubscribes`, `complaints`, `submissions`): which reason was given how often.
+#[utoipa::path(
+    get,
+    path = "/api/v1/reports/messages/reasons",
+    tag = "reports",
+    security(("key" = ["can_view_reports"])),
+    params(CommonParams, MessageParams, LimitParam),
+    responses(
+        (status = 200, description = "One row for each group, outcome and reason; the same rows in every format",
+            content((Envelope = "application/json"), (String = "text/csv")),
+            headers(
+                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
+                ("X-Watermark" = String, description = "The time up to which the table is complete"),
+            )),
+        ReportProblems,
+    )
+)]
+pub async fn get_reasons(
+    State(state): State<AppState>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
+    let found = reasons::query(&state.engine, caller.tenant(), &params(&asked)).await?;
+    let meta = Meta::of(&found.meta, &asked.query);
+    answer::all(&asked, &found.schema, found.batches, &meta).await
+}

@@ -1,0 +1,59 @@
+//! `GET /api/v1/reports/sequences/{id}/branches`: what the ways out of branching steps are worth.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use touchline_pipeline::reports::sequences::branches;
+
+use super::{ALPHA, GOAL, GoalParams, WINDOW_DAYS, alpha, window_days};
+use crate::AppState;
+use crate::auth::Caller;
+use crate::error::{ApiError, ReportProblems};
+use crate::report::answer::{self, Envelope};
+use crate::report::params::{CommonParams, Parameter};
+use crate::report::{Asked, Meta};
+
+const TAKEN: [Parameter; 3] = [Parameter::Own(GOAL), Parameter::Own(WINDOW_DAYS), Parameter::Own(ALPHA)];
+
+/// Weighs the ways out of branching steps
+///
+/// Needs the scope `can_view_reports`. The choices of runs entered in the range, and of each way: how many of those sent
+/// that way reached the goal within the window after the choice, how probably it is the best, with which probability
+/// Thompson sampling would choose it next, and what sending everybody that way would have brought, from the probabilities
+/// that were logged. That last answer is refused where it would rest on too few choices.
+#[utoipa::path(
+    get,
+    path = "/api/v1/reports/sequences/{id}/branches",
+    tag = "reports",
+    security(("key" = ["can_view_reports"])),
+    params(("id" = String, Path, description = "The sequence"), CommonParams, GoalParams),
+    responses(
+        (status = 200, description = "One row for each goal, step and way; the same rows in every format",
+            content((Envelope = "application/json"), (String = "text/csv")),
+            headers(
+                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
+                ("X-Watermark" = String, description = "The time up to which the table is complete"),
+            )),
+        ReportProblems,
+    )
+)]
+pub async fn get_branches(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
+    let params = branches::Params {
+        sequence_id: id,
+        range: asked.query.range,
+        goals: caller.key().settings.goals.clone(),
+        goal: asked.query.own(GOAL),
+        window_days: window_days(&asked.query)?,
+        alpha: alpha(&asked.query)?,
+    };
+    let found = branches::query(&state.engine, caller.tenant(), &params).await?;
+    let meta = Meta::of(&found.meta, &asked.query);
+    answer::all(&asked, &found.schema, found.batches, &meta).await
+}

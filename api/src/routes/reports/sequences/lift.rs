@@ -1,0 +1,83 @@
+//! `GET /api/v1/reports/sequences/{id}/lift`: what a sequence changed.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use touchline_pipeline::reports::sequences::lift;
+use utoipa::IntoParams;
+
+use super::{ALPHA, GOAL, GoalParams, WINDOW_DAYS, alpha, number, window_days};
+use crate::AppState;
+use crate::auth::Caller;
+use crate::error::{ApiError, ReportProblems};
+use crate::report::answer::{self, Envelope};
+use crate::report::params::{CommonParams, Parameter};
+use crate::report::{Asked, Meta};
+
+const CONTROL: &str = "control";
+const VERSION: &str = "sequence_version";
+const TAKEN: [Parameter; 5] = [
+    Parameter::Own(GOAL),
+    Parameter::Own(WINDOW_DAYS),
+    Parameter::Own(ALPHA),
+    Parameter::Own(CONTROL),
+    Parameter::Own(VERSION),
+];
+
+/// Which arms are compared.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct LiftParams {
+    /// The arm that others are compared with. Default: `control`, or else `holdout`.
+    #[param(example = "holdout")]
+    pub control: Option<String>,
+    /// The version of the sequence. Default: the latest that somebody entered in the range.
+    #[param(example = 3)]
+    pub sequence_version: Option<i64>,
+}
+
+/// Compares the arms of a sequence
+///
+/// Needs the scope `can_view_reports`. People who entered in the range, in the arm of their first entry, whatever became
+/// of their run; and of each goal the share of people who reached it within the window after that, and its value per
+/// person. The verdict is always valid: it may be looked at every day. It is withheld when people did not come to the arms
+/// in the shares that were drawn with.
+#[utoipa::path(
+    get,
+    path = "/api/v1/reports/sequences/{id}/lift",
+    tag = "reports",
+    security(("key" = ["can_view_reports"])),
+    params(("id" = String, Path, description = "The sequence"), CommonParams, GoalParams, LiftParams),
+    responses(
+        (status = 200, description = "Two rows for each goal and arm, one for each metric; the same rows in every format",
+            content((Envelope = "application/json"), (String = "text/csv")),
+            headers(
+                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
+                ("X-Watermark" = String, description = "The time up to which the table is complete"),
+            )),
+        ReportProblems,
+    )
+)]
+pub async fn get_lift(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
+    let params = lift::Params {
+        sequence_id: id,
+        range: asked.query.range,
+        goals: caller.key().settings.goals.clone(),
+        goal: asked.query.own(GOAL),
+        window_days: window_days(&asked.query)?,
+        sequence_version: number(&asked.query, VERSION, "a whole number", |_| true)?,
+        control: asked.query.own(CONTROL),
+        alpha: alpha(&asked.query)?,
+    };
+    let found = lift::query(&state.engine, caller.tenant(), &params).await?;
+    let meta = Meta::of(&found.meta, &asked.query);
+    answer::all(&asked, &found.schema, found.batches, &meta).await
+}
