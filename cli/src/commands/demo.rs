@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 use touchline_jobs::RunRequest;
 use touchline_schemas::Environment;
-use touchline_schemas::control::{KeyKind, NewKey, RunStatus, Scope, Scopes};
+use touchline_schemas::control::{AccountSettings, KeyKind, NewKey, RunStatus, Scope, Scopes};
 
 use super::{Context, Outcome};
 use crate::app::{App, CARETAKERS, JOB_NAMES};
@@ -25,6 +25,8 @@ use crate::shutdown::{self, Shutdown};
 
 const ACCOUNT_SLUG: &str = "demo";
 const ACCOUNT_NAME: &str = "Lumen & Oak (demo)";
+/// What the shop's messages are sent for.
+const GOALS: &str = "bought=purchase;window_days=7";
 
 /// What `demo` takes.
 #[derive(Debug, Args)]
@@ -95,8 +97,8 @@ async fn play(args: &DemoArgs, context: &Context, app: &App, client: &DemoClient
     let sums = client.wait_until_settled(since, truth.sent, &storing).await?;
     storing.finish();
     run_jobs(app, context.output).await?;
-    let first_touch = client.first_touch_by_channel().await?;
-    Ok(Proof::new(client.url(), client.key(), sums, truth, first_touch))
+    let answers = client.answers().await?;
+    Ok(Proof::new(client.url(), client.key(), sums, truth, answers))
 }
 
 async fn run_jobs(app: &App, output: Output) -> anyhow::Result<()> {
@@ -114,6 +116,9 @@ async fn run_jobs(app: &App, output: Output) -> anyhow::Result<()> {
 async fn create_key(app: &App) -> anyhow::Result<String> {
     let now = app.clock.now();
     let account_id = app.control.create_account(ACCOUNT_SLUG, ACCOUNT_NAME, now).await?.id;
+    let mut settings = AccountSettings::default();
+    settings.set("goals", GOALS)?;
+    app.control.set_account_settings(account_id, &settings).await?;
     let new = NewKey {
         account_id,
         environment: Environment::Live,

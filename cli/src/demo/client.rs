@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::proof::{FirstTouchRow, Sums};
+use super::proof::{Answers, Sums};
 use super::traffic::Batch;
 
 /// Requests that are under way at the same time.
@@ -38,6 +38,18 @@ pub struct DemoClient {
 #[derive(Deserialize)]
 struct Envelope<R> {
     data: Vec<R>,
+}
+
+/// What is read of a row of the report `messages`.
+#[derive(Deserialize)]
+struct MessagesRow {
+    sent: u64,
+}
+
+/// What is read of a row of the report `sequences`.
+#[derive(Deserialize)]
+struct SequencesRow {
+    entries: u64,
 }
 
 impl DemoClient {
@@ -101,9 +113,15 @@ impl DemoClient {
         }
     }
 
-    /// People by the channel of their first touch.
-    pub async fn first_touch_by_channel(&self) -> anyhow::Result<Vec<FirstTouchRow>> {
-        self.report("first-touch", &[("by", "channel")]).await
+    /// What the reports say of all that was posted.
+    pub async fn answers(&self) -> anyhow::Result<Answers> {
+        let messages: Vec<MessagesRow> = self.report("messages", &[("by", "channel")]).await?;
+        let sequences: Vec<SequencesRow> = self.report("sequences", &[]).await?;
+        Ok(Answers {
+            first_touch: self.report("first-touch", &[("by", "channel")]).await?,
+            messages_sent: messages.iter().map(|row| row.sent).sum(),
+            runs: sequences.iter().map(|row| row.entries).sum(),
+        })
     }
 
     async fn sums(&self, since: DateTime<Utc>, sent: u64) -> anyhow::Result<Sums> {

@@ -52,6 +52,17 @@ impl Row for FirstTouchRow {
     }
 }
 
+/// What the reports say of the traffic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Answers {
+    /// People by the channel of their first visit.
+    pub first_touch: Vec<FirstTouchRow>,
+    /// Messages handed over to be mailed or shown.
+    pub messages_sent: u64,
+    /// Runs of the welcome sequence.
+    pub runs: u64,
+}
+
 /// Everything that the demo shows at its end.
 #[derive(Debug, Serialize)]
 pub struct Proof {
@@ -65,26 +76,27 @@ pub struct Proof {
     pub expected: Truth,
     /// Whether every event is accounted for, once, and as expected.
     pub nothing_lost: bool,
-    /// Whether people and visits by first touch are those that were generated.
+    /// Whether people, visits, messages and runs are those that were generated.
     pub as_generated: bool,
-    /// The answer of the report.
-    pub first_touch: Vec<FirstTouchRow>,
+    /// What the reports say.
+    #[serde(flatten)]
+    pub answers: Answers,
     /// Commands to try.
-    pub try_this: [String; 3],
+    pub try_this: [String; 4],
 }
 
 impl Proof {
     /// Compares the answers with the truth.
-    pub fn new(url: &str, key: &str, sums: Sums, expected: Truth, first_touch: Vec<FirstTouchRow>) -> Self {
+    pub fn new(url: &str, key: &str, sums: Sums, expected: Truth, answers: Answers) -> Self {
         Self {
             nothing_lost: adds_up(&sums, &expected),
-            as_generated: is_as_generated(&first_touch, &expected),
+            as_generated: is_as_generated(&answers, &expected),
             try_this: examples(url, key),
             url: url.to_owned(),
             key: key.to_owned(),
             sums,
             expected,
-            first_touch,
+            answers,
         }
     }
 
@@ -95,15 +107,18 @@ impl Proof {
 
     /// The same for people.
     pub fn text(&self) -> String {
-        let mut text = table(&self.first_touch);
+        let Answers { first_touch, messages_sent, runs } = &self.answers;
+        let mut text = table(first_touch);
         let Sums { sent, stored, duplicates, rejected } = self.sums;
-        let visitors: u64 = self.first_touch.iter().map(|row| row.visitors).sum();
+        let visitors: u64 = first_touch.iter().map(|row| row.visitors).sum();
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "\n\n{} people; {}\n\n{} sent = {} stored + {} duplicates + {} rejected; {}\n\nServer  {}\nKey     {}\n\nTry:\n  {}",
+            "\n\n{} people, {} messages, {} runs of the welcome sequence; {}\n\n{} sent = {} stored + {} duplicates + {} rejected; {}\n\nServer  {}\nKey     {}\n\nTry:\n  {}",
             count(visitors),
-            if self.as_generated { "people and visits are just those that were generated" } else { "NOT AS GENERATED" },
+            count(*messages_sent),
+            count(*runs),
+            if self.as_generated { "all just as they were generated" } else { "NOT AS GENERATED" },
             count(sent),
             count(stored),
             count(duplicates),
@@ -126,9 +141,10 @@ fn adds_up(sums: &Sums, expected: &Truth) -> bool {
             == (expected.sent, expected.stored, expected.duplicates, expected.rejected)
 }
 
-fn is_as_generated(rows: &[FirstTouchRow], expected: &Truth) -> bool {
+fn is_as_generated(answers: &Answers, expected: &Truth) -> bool {
+    let rows = answers.first_touch.iter();
     let found: BTreeMap<&str, (u64, u64)> =
-        rows.iter().map(|row| (row.channel.as_deref().unwrap_or(""), (row.visitors, row.sessions))).collect();
+        rows.map(|row| (row.channel.as_deref().unwrap_or(""), (row.visitors, row.sessions))).collect();
     let generated: BTreeMap<&str, (u64, u64)> = expected
         .visitors_by_channel
         .iter()
@@ -136,15 +152,16 @@ fn is_as_generated(rows: &[FirstTouchRow], expected: &Truth) -> bool {
             (*channel, (*visitors, expected.sessions_by_channel.get(channel).copied().unwrap_or(0)))
         })
         .collect();
-    found == generated
+    found == generated && (answers.messages_sent, answers.runs) == (expected.messages_sent, expected.runs)
 }
 
-fn examples(url: &str, key: &str) -> [String; 3] {
+fn examples(url: &str, key: &str) -> [String; 4] {
     let ask = format!("curl -H 'Authorization: Bearer {key}'");
     let event = r#"{"events":[{"event_type":"page_view","visitor_id":"me","properties":{"url":"https://www.lumen-and-oak.example/?utm_source=curl"}}]}"#;
     [
         format!("{ask} '{url}/api/v1/reports/first-touch?by=utm_campaign'"),
         format!("{ask} '{url}/api/v1/reports/sessions?format=csv&limit=10'"),
+        format!("{ask} '{url}/api/v1/reports/sequences/welcome/lift'"),
         format!("{ask} -H 'Content-Type: application/json' -d '{event}' '{url}/api/v1/events'"),
     ]
 }
@@ -161,6 +178,8 @@ mod tests {
             rejected: 1,
             visitors_by_channel: BTreeMap::from([("direct", 2)]),
             sessions_by_channel: BTreeMap::from([("direct", 3)]),
+            messages_sent: 7,
+            runs: 5,
             ..Truth::default()
         }
     }
@@ -171,17 +190,20 @@ mod tests {
 
     #[test]
     fn the_proof_holds_only_when_every_number_is_right() {
-        let check = |stored: u64, duplicates: u64, visitors: u64, sessions: u64, expected: (bool, bool)| {
+        let check = |stored: u64, duplicates: u64, found: [u64; 4], expected: (bool, bool)| {
             let sums = Sums { sent: 13, stored, duplicates, rejected: 1 };
-            let proof = Proof::new("http://h", "k", sums, truth(), vec![direct(visitors, sessions)]);
+            let [visitors, sessions, messages_sent, runs] = found;
+            let answers = Answers { first_touch: vec![direct(visitors, sessions)], messages_sent, runs };
+            let proof = Proof::new("http://h", "k", sums, truth(), answers);
             assert_eq!((proof.nothing_lost, proof.as_generated), expected, "{}", proof.text());
             assert_eq!(proof.holds(), expected == (true, true));
         };
-        check(10, 2, 2, 3, (true, true));
-        check(11, 1, 2, 3, (false, true));
-        check(9, 2, 2, 3, (false, true));
-        check(10, 2, 3, 3, (true, false));
-        check(10, 2, 2, 4, (true, false));
+        check(10, 2, [2, 3, 7, 5], (true, true));
+        check(11, 1, [2, 3, 7, 5], (false, true));
+        check(9, 2, [2, 3, 7, 5], (false, true));
+        for wrong in [[3, 3, 7, 5], [2, 4, 7, 5], [2, 3, 6, 5], [2, 3, 7, 0]] {
+            check(10, 2, wrong, (true, false));
+        }
     }
 
     #[test]
