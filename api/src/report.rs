@@ -3,10 +3,12 @@
 pub mod answer;
 mod base64url;
 pub mod cursor;
+mod describe;
 pub mod page;
 pub mod params;
 
 pub use answer::{Asked, Meta};
 pub use cursor::Cursor;
+pub use describe::ReportRows;
 pub use page::Page;
 pub use params::ReportQuery;

@@ -27,7 +27,8 @@ impl ApiError {
             Self::NotAcceptable => Problem::new(
                 StatusCode::NOT_ACCEPTABLE,
                 "not_acceptable",
-                "reports come as application/json or text/csv; `format=json` and `format=csv` choose as well",
+                "reports come as application/json, application/x-ndjson, text/csv, application/vnd.apache.parquet or \
+                 application/vnd.apache.arrow.stream; `format=` chooses as well",
             ),
             Self::BodyTooLarge { limit_bytes } => body_too_large(limit_bytes),
             Self::BodyTimeout { .. } => Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail),

@@ -186,7 +186,7 @@ where
     let writer = RowWriter::new(delivery.format, delivery.csv, schema)?;
     let ending = match delivery.format {
         Format::Json => json_ending(meta, &links)?,
-        Format::Csv => Ending::default(),
+        Format::Ndjson | Format::Csv | Format::Parquet | Format::Arrow => Ending::default(),
     };
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, delivery.format.content_type());

@@ -56,7 +56,7 @@ pub struct CommonParams {
     /// End of the range, excluded: RFC 3339, or `YYYY-MM-DD` for midnight UTC. Default: open.
     #[param(example = "2026-02-01T00:00:00Z")]
     pub to: Option<String>,
-    /// `json` or `csv`; before the path's suffix and `Accept`.
+    /// `json`, `ndjson`, `csv`, `parquet` or `arrow`; before the path's suffix and `Accept`.
     #[param(example = "csv")]
     pub format: Option<String>,
     /// `1`: CSV begins with a byte order mark, as Excel wants it.
@@ -90,8 +90,8 @@ pub struct LimitParam {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "for the description of the API only")]
 pub struct PageParams {
-    /// Rows of a page, from 1 to the operator's `query.max_limit`. Without it CSV holds all rows, and JSON the first
-    /// `query.default_limit`.
+    /// Rows of a page, from 1 to the operator's `query.max_limit`. Without it JSON holds the first
+    /// `query.default_limit` rows, and the other formats all.
     #[param(example = 100, minimum = 1)]
     pub limit: Option<u64>,
     /// Where the page begins: the `cursor` of the link to it.
@@ -187,8 +187,10 @@ impl Reader<'_> {
                 self.set(name, value, instant(value), "RFC 3339 or YYYY-MM-DD", |parsed, at| parsed.range.from = at)
             }
             "to" => self.set(name, value, instant(value), "RFC 3339 or YYYY-MM-DD", |parsed, at| parsed.range.to = at),
-            "format" => self
-                .set(name, value, Format::from_word(value), "`json` or `csv`", |parsed, format| parsed.format = format),
+            "format" => {
+                let form = "`json`, `ndjson`, `csv`, `parquet` or `arrow`";
+                self.set(name, value, Format::from_word(value), form, |parsed, format| parsed.format = format)
+            }
             "bom" => self.set(name, value, flag(value), "`1` or `0`", |parsed, on| {
                 parsed.csv.byte_order_mark = on == Some(true);
             }),

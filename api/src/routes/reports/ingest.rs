@@ -16,9 +16,9 @@ use touchline_schemas::tables::instant_type;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 /// Only what every report takes.
 const TAKEN: [Parameter; 0] = [];
@@ -36,11 +36,7 @@ const DEFINITION: &str = "ingest/1";
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams),
-    responses(
-        (status = 200, description = "One row for each hour in which something came in; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv"))),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_ingest(
     State(state): State<AppState>,

@@ -9,9 +9,9 @@ use utoipa::IntoParams;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{BotsParam, CommonParams, LimitParam, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 3] = [Parameter::By, Parameter::Bots, Parameter::Limit];
 /// What sessions are grouped by when the request does not say.
@@ -37,15 +37,7 @@ pub struct TrafficParams {
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams, TrafficParams, BotsParam, LimitParam),
-    responses(
-        (status = 200, description = "One row for each value; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_traffic(
     State(state): State<AppState>,
