@@ -6,6 +6,7 @@ pub mod cursor;
 mod describe;
 pub mod page;
 pub mod params;
+mod tag;
 
 pub use answer::{Asked, Meta};
 pub use cursor::Cursor;

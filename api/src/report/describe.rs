@@ -14,9 +14,11 @@ use crate::format::Format;
 /// The rows of a report in every format, with what stands in the head.
 pub struct ReportRows;
 
-const HEADERS: [(&str, Type, &str); 3] = [
+const HEADERS: [(&str, Type, &str); 5] = [
     ("X-Lake-Version", Type::Integer, "Version of the table that was read"),
     ("X-Watermark", Type::String, "The time up to which the table is complete"),
+    ("X-Bytes-Scanned", Type::Integer, "Bytes of the files that were planned to be read"),
+    ("ETag", Type::String, "Names these very bytes, for `If-None-Match`"),
     ("Link", Type::String, "`rel=\"next\"`: the next page, of lists that come in pages"),
 ];
 
@@ -30,7 +32,9 @@ impl IntoResponses for ReportRows {
             header.description = Some(description.to_owned());
             rows.header(name, header)
         });
-        BTreeMap::from([("200".to_owned(), RefOr::T(rows.build()))])
+        let unchanged =
+            ResponseBuilder::new().description("The caller has this answer: its `ETag` is in `If-None-Match`");
+        BTreeMap::from([("200".to_owned(), RefOr::T(rows.build())), ("304".to_owned(), RefOr::T(unchanged.build()))])
     }
 }
 

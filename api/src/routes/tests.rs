@@ -18,6 +18,7 @@ use crate::test_support::{TestApi, start};
 
 mod formats;
 mod rows;
+mod versions;
 
 const SNAPSHOT: &str = include_str!("../../openapi.json");
 const EVENTS: &str = r#"{"events":[{"event_type":"page_view","visitor_id":"v1"}]}"#;

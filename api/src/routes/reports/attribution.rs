@@ -79,7 +79,11 @@ pub async fn get_attribution(
         lookback_days: asked.query.lookback_days,
         limit: asked.query.limit,
     };
-    let found = attribution::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &[attribution::table(&params)?]).await?;
+    if let Some(unchanged) = asked.unchanged(attribution::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = attribution::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

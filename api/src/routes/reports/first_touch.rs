@@ -52,7 +52,11 @@ pub async fn get_first_touch(
         by: asked.query.by.clone().unwrap_or_else(|| DEFAULT_BY.to_owned()),
         limit: asked.query.limit,
     };
-    let found = first_touch::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &first_touch::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(first_touch::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = first_touch::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

@@ -60,7 +60,11 @@ pub async fn get_funnel(
         window: asked.query.own(WINDOW).unwrap_or_else(|| funnel::DEFAULT_WINDOW.to_owned()),
         by: asked.query.by.clone(),
     };
-    let found = funnel::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &funnel::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(funnel::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = funnel::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

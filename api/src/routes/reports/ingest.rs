@@ -50,7 +50,7 @@ pub async fn get_ingest(
     let to = range.to.unwrap_or_else(|| after_every_hour(state.clock.now()));
     let hours = state.control.ingest_report(caller.tenant(), from, to).await?;
     let batch = batch(&hours)?;
-    let meta = Meta::without_lake(DEFINITION, &asked.query);
+    let meta = Meta::without_lake(DEFINITION, &asked.query).made_of(&hours);
     let schema = batch.schema();
     answer::all(&asked, &schema, stream::iter([Ok::<_, Infallible>(batch)]), &meta).await
 }

@@ -58,7 +58,11 @@ pub async fn get_paths(
         depth: asked.query.own(DEPTH),
         limit: asked.query.limit,
     };
-    let found = paths::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &paths::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(paths::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = paths::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

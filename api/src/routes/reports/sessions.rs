@@ -35,7 +35,11 @@ pub async fn get_sessions(
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
     let limit = page_limit(&asked, state.config.query.default_limit);
     let params = params(&asked.query, limit);
-    let found = sessions::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &sessions::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(sessions::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = sessions::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     match limit {
         None => answer::all(&asked, &found.schema, found.batches, &meta).await,
