@@ -21,7 +21,7 @@ async fn get_unless(api: &TestApi, address: &str, key: &str, tag: &header::Heade
 /// More rows in every table, and in each a newer version.
 async fn more_rows(api: &TestApi) {
     for table in Table::ALL {
-        commit_rows(api, table, start() - TimeDelta::days(2), 5, start() + TimeDelta::hours(1)).await;
+        commit_rows(api, table, start() - TimeDelta::days(9), 5, start() + TimeDelta::hours(1)).await;
     }
 }
 
