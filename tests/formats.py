@@ -20,8 +20,13 @@ import pyarrow.parquet as pq
 from touchline import REPOSITORY, Checks, Key, Touchline, around_now, now, rfc3339, same_cell
 
 REPORTS = "/api/v1/reports/"
-# What a report needs to be asked, and what stands for a part of its address.
-NEEDED = {"funnel": {"steps": "page_view,purchase"}}
+# What a report needs to be asked, or to show our texts, and what stands for a part of its address.
+NEEDED = {
+    "funnel": {"steps": "page_view,purchase"},
+    "traffic": {"by": "utm_campaign", "compare": "previous"},
+    "first-touch": {"by": "utm_source"},
+    "attribution": {"by": "utm_campaign", "model": "linear"},
+}
 PARTS = {"{id}": "welcome"}
 # What formats stumble over.
 TEXTS = (
@@ -73,8 +78,10 @@ def post_events(touchline: Touchline, key: Key) -> None:
             properties = {"url": f"https://shop.example{path}{campaign}", "title": text}
             if event_type == "purchase" and place % 4:
                 properties |= {"revenue": 0.1 * place, "currency": "EUR"}
-            visitor = {"visitor_id": f"{place} {text}"} if place % 5 else {"user_id": f"{place} {text}"}
-            events.append({"event_type": event_type, "timestamp": rfc3339(at), "properties": properties, **visitor})
+            # Ids take no control characters.
+            person = f"{place} {text if text.isprintable() else ''}"
+            who = {"visitor_id": person} if place % 5 else {"user_id": person}
+            events.append({"event_type": event_type, "timestamp": rfc3339(at), "properties": properties, **who})
     for line in (REPOSITORY / "docs" / "messages.md").read_text().splitlines():
         if line.startswith('{"event_type":"$'):
             events.append({**json.loads(line), "timestamp": rfc3339(now() - timedelta(minutes=5))})
