@@ -1,24 +1,31 @@
-//! Writing a report: one walk over Arrow batches, two ways of putting a row down.
+//! Writing a report: one walk over Arrow batches, several ways of putting rows down.
 //!
-//! JSON and CSV cannot disagree about a value, because both take it from [`cell::Column`].
+//! The formats cannot disagree about a value: all of them take it from [`typed`], those that are text through
+//! [`cell::Column`].
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use parquet::errors::ParquetError;
 
+mod arrow_stream;
 pub mod cell;
 pub mod csv;
 pub mod json;
 pub mod negotiate;
+mod parquet_file;
 pub mod stream;
+mod typed;
 
 pub use csv::CsvOptions;
 pub use negotiate::Format;
 pub use stream::{Ending, body};
 
+use arrow_stream::ArrowRows;
 use cell::Column;
+use parquet_file::ParquetRows;
 
 /// Rows that are written at once: large enough to pay for the chunk, small enough to leave the thread to others.
 const ROWS_PER_CHUNK: usize = 1024;
@@ -26,8 +33,8 @@ const ROWS_PER_CHUNK: usize = 1024;
 /// A report that cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    /// A column's type has no text form.
-    #[error("column `{column}` cannot be written as text")]
+    /// A column's type is none that is written.
+    #[error("column `{column}` cannot be written")]
     Column {
         /// The column.
         column: String,
@@ -41,10 +48,15 @@ pub enum FormatError {
     /// A text could not be escaped.
     #[error("a text could not be written as JSON")]
     Json(#[from] serde_json::Error),
+    /// Rows could not be put into batches, or these into a stream.
+    #[error("the rows could not be written as Arrow")]
+    Arrow(#[from] ArrowError),
+    /// Rows could not be put into a file.
+    #[error("the rows could not be written as Parquet")]
+    Parquet(#[from] ParquetError),
 }
 
 /// Puts rows down in one format.
-#[derive(Debug, Clone)]
 pub enum RowWriter {
     /// JSON objects, separated by commas.
     Json {
@@ -53,44 +65,85 @@ pub enum RowWriter {
         /// Whether a row has been written.
         started: bool,
     },
+    /// JSON objects, one on each line.
+    Ndjson {
+        /// As those of JSON.
+        keys: Arc<[String]>,
+    },
     /// CSV records.
     Csv(CsvOptions),
+    /// A Parquet file.
+    Parquet(Box<ParquetRows>),
+    /// An Arrow stream.
+    Arrow(Box<ArrowRows>),
 }
 
 impl RowWriter {
     /// A writer for rows of `schema`.
     pub fn new(format: Format, csv: CsvOptions, schema: &SchemaRef) -> Result<Self, FormatError> {
-        match format {
-            Format::Json => Ok(Self::Json { keys: json::keys(schema)?, started: false }),
-            Format::Csv => Ok(Self::Csv(csv)),
-        }
+        Ok(match format {
+            Format::Json => Self::Json { keys: json::keys(schema)?, started: false },
+            Format::Ndjson => Self::Ndjson { keys: json::keys(schema)? },
+            Format::Csv => Self::Csv(csv),
+            Format::Parquet => Self::Parquet(Box::new(ParquetRows::new(schema)?)),
+            Format::Arrow => Self::Arrow(Box::new(ArrowRows::new(schema)?)),
+        })
     }
 
     /// What comes before the first row.
-    pub fn head(&self, schema: &SchemaRef) -> Vec<u8> {
+    pub fn head(&mut self, schema: &SchemaRef) -> Vec<u8> {
         match self {
             Self::Json { .. } => br#"{"data":["#.to_vec(),
+            Self::Ndjson { .. } => Vec::new(),
             Self::Csv(options) => csv::header(schema, *options),
+            Self::Parquet(rows) => rows.take(),
+            Self::Arrow(rows) => rows.take(),
         }
     }
 
-    /// The rows of `batch`.
+    /// The rows of `batch`. Formats that are written in batches may keep some of them back.
     pub fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, FormatError> {
-        let columns = Column::all(batch)?;
-        let mut out = Vec::with_capacity(batch.num_rows() * columns.len() * 16);
-        for row in 0..batch.num_rows() {
-            match self {
-                Self::Json { keys, started } => {
-                    if std::mem::replace(started, true) {
-                        out.push(b',');
-                    }
-                    json::row(&mut out, keys, &columns, row)?;
+        match self {
+            Self::Json { keys, started } => each_row(batch, |out, columns, row| {
+                if std::mem::replace(started, true) {
+                    out.push(b',');
                 }
-                Self::Csv(options) => csv::row(&mut out, *options, &columns, row),
-            }
+                json::row(out, keys, columns, row)
+            }),
+            Self::Ndjson { keys } => each_row(batch, |out, columns, row| {
+                json::row(out, keys, columns, row)?;
+                out.push(b'\n');
+                Ok(())
+            }),
+            Self::Csv(options) => each_row(batch, |out, columns, row| {
+                csv::row(out, *options, columns, row);
+                Ok(())
+            }),
+            Self::Parquet(rows) => rows.write(batch).map(|()| rows.take()),
+            Self::Arrow(rows) => rows.write(batch).map(|()| rows.take()),
         }
-        Ok(out)
     }
+
+    /// What comes after the last row.
+    pub fn end(&mut self) -> Result<Vec<u8>, FormatError> {
+        match self {
+            Self::Json { .. } | Self::Ndjson { .. } | Self::Csv(_) => Ok(Vec::new()),
+            Self::Parquet(rows) => rows.finish().map(|()| rows.take()),
+            Self::Arrow(rows) => rows.finish().map(|()| rows.take()),
+        }
+    }
+}
+
+fn each_row(
+    batch: &RecordBatch,
+    mut write: impl FnMut(&mut Vec<u8>, &[Column], usize) -> Result<(), FormatError>,
+) -> Result<Vec<u8>, FormatError> {
+    let columns = Column::all(batch)?;
+    let mut out = Vec::with_capacity(batch.num_rows() * columns.len() * 16);
+    for row in 0..batch.num_rows() {
+        write(&mut out, &columns, row)?;
+    }
+    Ok(out)
 }
 
 /// Cuts a batch into pieces that are written at once. The pieces share the batch's memory.
@@ -136,7 +189,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_kind_of_value_has_one_form_in_both_formats() {
+    fn every_kind_of_value_has_one_form_in_texts() {
         let batch = every_kind();
         assert_eq!(
             write(Format::Csv, CsvOptions::default(), &batch),
@@ -150,6 +203,16 @@ pub(crate) mod tests {
                 r#"{"data":[{"text":"a \"b\", c","count":-3,"flag":true,"share":0.25,"#,
                 r#""at":"2026-01-01T00:00:00.000001Z","day":"2026-01-01","revenue":-19.9900},"#,
                 r#"{"text":null,"count":null,"flag":null,"share":null,"at":null,"day":null,"revenue":null}"#,
+            )
+        );
+        assert_eq!(
+            write(Format::Ndjson, CsvOptions::default(), &batch),
+            concat!(
+                r#"{"text":"a \"b\", c","count":-3,"flag":true,"share":0.25,"#,
+                r#""at":"2026-01-01T00:00:00.000001Z","day":"2026-01-01","revenue":-19.9900}"#,
+                "\n",
+                r#"{"text":null,"count":null,"flag":null,"share":null,"at":null,"day":null,"revenue":null}"#,
+                "\n",
             )
         );
     }

@@ -3,10 +3,13 @@
 pub mod answer;
 mod base64url;
 pub mod cursor;
+mod describe;
 pub mod page;
 pub mod params;
+mod tag;
 
 pub use answer::{Asked, Meta};
 pub use cursor::Cursor;
+pub use describe::ReportRows;
 pub use page::Page;
 pub use params::ReportQuery;

@@ -41,10 +41,16 @@ const KEY_SCHEME: &str = "key";
     ),
     tags(
         (name = "ingest", description = "Sending events. A 2xx says that they are on disk."),
-        (name = "reports", description = "Asking for numbers, as JSON or CSV from one query."),
+        (name = "reports", description = "Asking for numbers, in any of five formats from one query."),
         (name = "operations", description = "How the installation is.")
     ),
-    components(schemas(crate::error::ProblemDetails, crate::error::ProblemItem)),
+    components(schemas(
+        crate::error::ProblemDetails,
+        crate::error::ProblemItem,
+        crate::report::answer::Envelope,
+        crate::report::answer::Meta,
+        crate::report::answer::Links,
+    )),
 )]
 struct Description;
 

@@ -13,6 +13,7 @@ use touchline_schemas::tables::Table;
 
 use crate::PipelineError;
 use crate::scan::LakeScan;
+use crate::view::View;
 
 /// How queries run.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +31,7 @@ pub struct QueryEngine {
     runtime: Arc<RuntimeEnv>,
     memory_limit_bytes: usize,
     threads: usize,
+    view: Option<Arc<View>>,
 }
 
 impl QueryEngine {
@@ -42,7 +44,13 @@ impl QueryEngine {
             let table = lake.table(table);
             runtime.register_object_store(store_url(table.table())?.as_ref(), table.store());
         }
-        Ok(Self { lake, runtime, memory_limit_bytes: options.memory_limit_bytes, threads: options.threads.max(1) })
+        let threads = options.threads.max(1);
+        Ok(Self { lake, runtime, memory_limit_bytes: options.memory_limit_bytes, threads, view: None })
+    }
+
+    /// The same engine, whose queries see the versions of `view`.
+    pub fn viewing(&self, view: &Arc<View>) -> Self {
+        Self { view: Some(Arc::clone(view)), ..self.clone() }
     }
 
     /// The lake.
@@ -64,11 +72,20 @@ impl QueryEngine {
         SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime))
     }
 
-    /// One tenant's rows of a table's newest version, and that version.
-    pub async fn scan(&self, table: Table, tenant: Tenant) -> Result<(LakeScan, Arc<Snapshot>), PipelineError> {
+    /// The version of a table that queries of `tenant` see: that of the view, else the newest.
+    pub async fn snapshot(&self, table: Table, tenant: Tenant) -> Result<Arc<Snapshot>, PipelineError> {
         let table: &LakeTable = self.lake.table(table);
-        let snapshot = table.snapshot().await?;
-        let scan = LakeScan::new(table.table(), snapshot.files(tenant).to_vec());
+        Ok(match &self.view {
+            Some(view) => view.snapshot(table, tenant).await?,
+            None => table.snapshot().await?,
+        })
+    }
+
+    /// One tenant's rows of the version of a table that queries see, and that version.
+    pub async fn scan(&self, table: Table, tenant: Tenant) -> Result<(LakeScan, Arc<Snapshot>), PipelineError> {
+        let snapshot = self.snapshot(table, tenant).await?;
+        let scan = LakeScan::new(table, snapshot.files(tenant).to_vec());
+        let scan = self.view.iter().fold(scan, |scan, view| scan.counted(view.counter()));
         Ok((scan, snapshot))
     }
 }

@@ -15,12 +15,32 @@ pub enum PipelineError {
         /// What is allowed.
         detail: String,
     },
+    /// The lake has no such version, or had none yet at that time.
+    #[error("the lake has no such version")]
+    NoVersion,
+    /// The version that was asked for cannot be read any more.
+    #[error("the version is gone")]
+    VersionGone,
     /// The lake could not be read.
     #[error(transparent)]
-    Lake(#[from] LakeError),
+    Lake(LakeError),
     /// The engine failed: out of its memory limit, or a defect.
     #[error("query engine: {0}")]
     Engine(#[from] Box<DataFusionError>),
+}
+
+impl From<LakeError> for PipelineError {
+    fn from(error: LakeError) -> Self {
+        match error {
+            LakeError::NoVersion { .. } => Self::NoVersion,
+            LakeError::VersionGone { .. } => Self::VersionGone,
+            LakeError::Conflict { .. }
+            | LakeError::Delta { .. }
+            | LakeError::File { .. }
+            | LakeError::Root { .. }
+            | LakeError::Malformed { .. } => Self::Lake(error),
+        }
+    }
 }
 
 impl From<DataFusionError> for PipelineError {
@@ -39,7 +59,7 @@ impl PipelineError {
     /// Whether the same query may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::BadParameter { .. } => false,
+            Self::BadParameter { .. } | Self::NoVersion | Self::VersionGone => false,
             Self::Lake(_) => true,
             Self::Engine(error) => matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)),
         }

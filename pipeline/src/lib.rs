@@ -24,8 +24,10 @@ pub mod scan;
 pub mod sequences;
 pub mod sessions;
 pub mod traffic;
+pub mod view;
 pub mod visitors;
 
 pub use engine::{QueryEngine, QueryOptions};
 pub use error::PipelineError;
 pub use reports::{Answer, AnswerMeta};
+pub use view::{AsOf, View};

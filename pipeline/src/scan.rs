@@ -5,6 +5,7 @@
 //! never read twice. Filters on the table's time column leave out files by their statistics before anything is opened.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -30,17 +31,23 @@ pub struct LakeScan {
     table: Table,
     schema: SchemaRef,
     files: Vec<DataFile>,
+    planned_bytes: Arc<AtomicU64>,
 }
 
 impl LakeScan {
     /// The rows of `files`, which belong to `table`.
     pub fn new(table: Table, files: Vec<DataFile>) -> Self {
-        Self { table, schema: scan_schema(table), files }
+        Self { table, schema: scan_schema(table), files, planned_bytes: Arc::default() }
     }
 
     /// The rows of change files of `table`: its columns, and whether a row went or came.
     pub fn changes(table: Table, files: Vec<DataFile>) -> Self {
-        Self { table, schema: with_views(&touchline_lake::change_schema(table)), files }
+        Self { table, schema: with_views(&touchline_lake::change_schema(table)), files, planned_bytes: Arc::default() }
+    }
+
+    /// The same rows; the bytes of files that are planned to be read are added to `planned_bytes`.
+    pub(crate) fn counted(self, planned_bytes: Arc<AtomicU64>) -> Self {
+        Self { planned_bytes, ..self }
     }
 
     /// The same table, with those of its files that `keep` accepts.
@@ -91,6 +98,7 @@ impl TableProvider for LakeScan {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let range = TimeBounds::of(filters, self.table.time_column());
         let files: Vec<&DataFile> = self.files.iter().filter(|file| range.may_hold(file)).collect();
+        self.planned_bytes.fetch_add(files.iter().map(|file| file.size_bytes).sum(), Ordering::Relaxed);
         if files.is_empty() {
             let schema = match projection {
                 Some(columns) => Arc::new(self.schema.project(columns)?),

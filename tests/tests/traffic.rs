@@ -342,7 +342,14 @@ fn report_by_definition(sessions: &[String], column: &str, range: (DateTime<Utc>
 
 async fn report(shop: &Shop, by: &str, range: (DateTime<Utc>, DateTime<Utc>)) -> anyhow::Result<Vec<String>> {
     let range = TimeRange { from: Some(range.0), to: Some(range.1) };
-    let params = traffic::Params { range, by: by.to_owned(), bots: Bots::Exclude, limit: None };
+    let params = traffic::Params {
+        range,
+        by: by.to_owned(),
+        bots: Bots::Exclude,
+        time_zone: "UTC".to_owned(),
+        compare: None,
+        limit: None,
+    };
     let answer = traffic::query(&shop.installation.engine, shop.tenant, &params).await?;
     let rows = texts(&answer.batches.try_collect::<Vec<_>>().await?)?;
     let sizes: Vec<i64> = rows.iter().map(|row| value(row, "sessions").parse().unwrap()).collect();

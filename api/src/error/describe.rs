@@ -16,6 +16,8 @@ const BAD_PARAMETER: (u16, &str) = (400, "A parameter is unknown, repeated or wr
 const UNAUTHENTICATED: (u16, &str) =
     (401, "The key is missing, malformed, unknown or revoked, or its account suspended");
 const MISSING_SCOPE: (u16, &str) = (403, "The key lacks the scope");
+const NO_VERSION: (u16, &str) = (404, "The lake has, or had at that time, no such version (`as_of`)");
+const VERSION_GONE: (u16, &str) = (410, "The lake does not keep that version any more (`as_of`)");
 const NOT_ACCEPTABLE: (u16, &str) = (406, "None of the accepted formats is available");
 const BODY_TIMEOUT: (u16, &str) = (408, "The body did not arrive in time");
 const TOO_LARGE: (u16, &str) = (413, "The body is too large, before or after decompression, or holds too many events");
@@ -54,7 +56,15 @@ impl IntoResponses for IntakeProblems {
 
 impl IntoResponses for ReportProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[BAD_PARAMETER, UNAUTHENTICATED, MISSING_SCOPE, NOT_ACCEPTABLE, UNAVAILABLE])
+        problems(&[
+            BAD_PARAMETER,
+            UNAUTHENTICATED,
+            MISSING_SCOPE,
+            NO_VERSION,
+            NOT_ACCEPTABLE,
+            VERSION_GONE,
+            UNAVAILABLE,
+        ])
     }
 }
 

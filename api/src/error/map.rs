@@ -27,7 +27,8 @@ impl ApiError {
             Self::NotAcceptable => Problem::new(
                 StatusCode::NOT_ACCEPTABLE,
                 "not_acceptable",
-                "reports come as application/json or text/csv; `format=json` and `format=csv` choose as well",
+                "reports come as application/json, application/x-ndjson, text/csv, application/vnd.apache.parquet or \
+                 application/vnd.apache.arrow.stream; `format=` chooses as well",
             ),
             Self::BodyTooLarge { limit_bytes } => body_too_large(limit_bytes),
             Self::BodyTimeout { .. } => Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail),
@@ -129,6 +130,16 @@ fn report(reason: PipelineError) -> Problem {
             let item = ProblemItem::parameter(name, "invalid_value", format!("`{name}`: {detail}"));
             Problem::new(StatusCode::BAD_REQUEST, "invalid_parameter", item.detail.clone()).with_errors(vec![item])
         }
+        PipelineError::NoVersion => Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_such_version",
+            "`as_of`: the report's tables have no such version, or had none yet at that time",
+        ),
+        PipelineError::VersionGone => Problem::new(
+            StatusCode::GONE,
+            "version_gone",
+            "`as_of`: the lake does not keep this state any more; it is sure to keep those of two days",
+        ),
         PipelineError::Lake(..) | PipelineError::Engine(..) if reason.is_retryable() => {
             tracing::error!(error = &reason as &dyn std::error::Error, "report cannot be computed now");
             unavailable("report_unavailable", "the report cannot be computed now", RETRY_AFTER_S)
@@ -192,6 +203,8 @@ mod tests {
             (ReceiveError::LogFull { quota_bytes: 1, retry_after_s: 7 }.into(), 503, "log_full", 0),
             (ApiError::Refused { what: "session", code: "invalid", errors: vec![field()] }, 422, "invalid", 1),
             (PipelineError::BadParameter { name: "by", detail: text("no") }.into(), 400, "invalid_parameter", 1),
+            (PipelineError::NoVersion.into(), 404, "no_such_version", 0),
+            (PipelineError::VersionGone.into(), 410, "version_gone", 0),
             (ApiError::Unavailable("later"), 503, "unavailable", 0),
             (ApiError::Internal("panic"), 500, "internal_error", 0),
         ];

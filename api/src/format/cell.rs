@@ -6,14 +6,13 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch,
     StringArray, TimestampMicrosecondArray, UInt64Array,
 };
-use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt64Type,
+    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type,
 };
 use arrow::error::ArrowError;
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 
-use super::FormatError;
+use super::{FormatError, typed};
 
 /// Days from 0001-01-01 to 1970-01-01, as `chrono` counts them.
 const EPOCH_DAY_FROM_CE: i32 = 719_163;
@@ -70,10 +69,7 @@ impl Column {
             Values::Flag(array) if array.is_valid(row) => Cell::Bare(if array.value(row) { "true" } else { "false" }),
             Values::Signed(array) if array.is_valid(row) => bare(scratch, array.value(row)),
             Values::Unsigned(array) if array.is_valid(row) => bare(scratch, array.value(row)),
-            // JSON has no word for what is not a number, and an empty cell is the honest answer in CSV too.
-            Values::Float(array) if array.is_valid(row) && array.value(row).is_finite() => {
-                bare(scratch, array.value(row))
-            }
+            Values::Float(array) if array.is_valid(row) => bare(scratch, array.value(row)),
             Values::Decimal(array) if array.is_valid(row) => bare(scratch, array.value_as_string(row)),
             Values::Day(array) if array.is_valid(row) => day(scratch, array.value(row)),
             Values::Instant(array) if array.is_valid(row) => instant(scratch, array.value(row)),
@@ -90,31 +86,18 @@ impl Column {
 }
 
 impl Values {
-    /// Brings an array to one of the few types that are written. Widening only; nothing is lost.
     fn read(array: &ArrayRef) -> Result<Self, ArrowError> {
-        let data_type = array.data_type();
-        if data_type.is_signed_integer() {
-            return Ok(Self::Signed(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone()));
-        }
-        if data_type.is_unsigned_integer() {
-            return Ok(Self::Unsigned(cast(array, &DataType::UInt64)?.as_primitive::<UInt64Type>().clone()));
-        }
-        if data_type.is_floating() {
-            return Ok(Self::Float(cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone()));
-        }
-        match data_type {
-            DataType::Boolean => Ok(Self::Flag(array.as_boolean().clone())),
-            DataType::Decimal128(..) => Ok(Self::Decimal(array.as_primitive::<Decimal128Type>().clone())),
-            DataType::Date32 | DataType::Date64 => {
-                Ok(Self::Day(cast(array, &DataType::Date32)?.as_primitive::<Date32Type>().clone()))
-            }
-            // Whatever zone a column names, its numbers count from the same epoch: only the unit is converted.
-            DataType::Timestamp(_, zone) => {
-                let instants = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))?;
-                Ok(Self::Instant(instants.as_primitive::<TimestampMicrosecondType>().clone()))
-            }
-            _ => Ok(Self::Text(cast(array, &DataType::Utf8)?.as_string::<i32>().clone())),
-        }
+        let array = typed::array(array)?;
+        Ok(match array.data_type() {
+            DataType::Boolean => Self::Flag(array.as_boolean().clone()),
+            DataType::Int64 => Self::Signed(array.as_primitive::<Int64Type>().clone()),
+            DataType::UInt64 => Self::Unsigned(array.as_primitive::<UInt64Type>().clone()),
+            DataType::Float64 => Self::Float(array.as_primitive::<Float64Type>().clone()),
+            DataType::Decimal128(..) => Self::Decimal(array.as_primitive::<Decimal128Type>().clone()),
+            DataType::Date32 => Self::Day(array.as_primitive::<Date32Type>().clone()),
+            DataType::Timestamp(..) => Self::Instant(array.as_primitive::<TimestampMicrosecondType>().clone()),
+            _ => Self::Text(array.as_string::<i32>().clone()),
+        })
     }
 }
 

@@ -7,34 +7,47 @@ use axum::http::{HeaderMap, HeaderValue, header};
 pub enum Format {
     /// `{"data":[…],"meta":{…},"links":{…}}`.
     Json,
+    /// One JSON object on each line.
+    Ndjson,
     /// RFC 4180 with a header.
     Csv,
+    /// A Parquet file.
+    Parquet,
+    /// An Arrow IPC stream.
+    Arrow,
 }
 
 impl Format {
     /// All of them; the first is what a caller without a wish gets.
-    pub const ALL: [Format; 2] = [Format::Json, Format::Csv];
+    pub const ALL: [Format; 5] = [Format::Json, Format::Csv, Format::Ndjson, Format::Parquet, Format::Arrow];
 
     /// The word in `format=` and in the path's suffix.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Json => "json",
+            Self::Ndjson => "ndjson",
             Self::Csv => "csv",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
         }
     }
 
     /// The `Content-Type` of an answer.
     pub const fn content_type(self) -> HeaderValue {
         match self {
-            Self::Json => HeaderValue::from_static("application/json"),
+            Self::Json | Self::Ndjson | Self::Parquet | Self::Arrow => HeaderValue::from_static(self.media_type()),
             Self::Csv => HeaderValue::from_static("text/csv; charset=utf-8; header=present"),
         }
     }
 
-    const fn media_type(self) -> (&'static str, &'static str) {
+    /// The type in `Accept`.
+    pub const fn media_type(self) -> &'static str {
         match self {
-            Self::Json => ("application", "json"),
-            Self::Csv => ("text", "csv"),
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv",
+            Self::Parquet => "application/vnd.apache.parquet",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
         }
     }
 
@@ -81,7 +94,7 @@ impl<'a> Range<'a> {
 
     /// How closely this entry names `format`: 0 for `*/*`, 2 for the very type.
     fn precision(&self, format: Format) -> Option<u8> {
-        let (main, sub) = format.media_type();
+        let (main, sub) = format.media_type().split_once('/')?;
         match (self.main, self.sub) {
             ("*", "*") => Some(0),
             (own, "*") if own.eq_ignore_ascii_case(main) => Some(1),
@@ -123,6 +136,11 @@ mod tests {
             (Some("application/json;q=0"), None),
             (Some("application/xml"), None),
             (Some("nonsense"), None),
+            (Some("application/x-ndjson"), Some(Format::Ndjson)),
+            (Some("application/vnd.apache.parquet, application/json;q=0.9"), Some(Format::Parquet)),
+            (Some("application/vnd.apache.arrow.stream;q=0.2, text/csv;q=0.1"), Some(Format::Arrow)),
+            (Some("application/json;q=0, application/*"), Some(Format::Ndjson)),
+            (Some("application/vnd.apache.arrow.file"), None),
         ] {
             let mut headers = HeaderMap::new();
             if let Some(accept) = accept {
@@ -138,6 +156,9 @@ mod tests {
             ("/api/v1/reports/sessions", None),
             ("/api/v1/reports/sessions.csv", Some(Format::Csv)),
             ("/api/v1/reports/sessions.json", Some(Format::Json)),
+            ("/api/v1/reports/sessions.ndjson", Some(Format::Ndjson)),
+            ("/api/v1/reports/sessions.parquet", Some(Format::Parquet)),
+            ("/api/v1/reports/sessions.arrow", Some(Format::Arrow)),
             ("/api/v1.csv/sessions", None),
             ("/api/v1/reports/sessions.xml", None),
         ] {

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::{FormatError, RowWriter, pieces};
 
-/// What comes after the last row.
+/// What comes after all that the writer writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ending(pub Vec<u8>);
 
@@ -26,7 +26,12 @@ where
         .map_err(|source| FormatError::Query(Box::new(source)))
         .map_ok(|batch| stream::iter(pieces(batch).map(Ok::<_, FormatError>)))
         .try_flatten()
-        .map(move |piece| writer.rows(&piece?).map(Bytes::from))
+        .map_ok(Some)
+        .chain(stream::once(std::future::ready(Ok(None))))
+        .map(move |piece| match piece? {
+            Some(piece) => writer.rows(&piece).map(Bytes::from),
+            None => writer.end().map(Bytes::from),
+        })
         .inspect_err(|error| tracing::error!(error = error as &dyn std::error::Error, "report broke off"));
     let chunks = stream::once(async move { Ok(head) })
         .chain(rows)

@@ -1,29 +1,37 @@
 //! The answer to a report: head, rows, and what they were computed from.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
-use touchline_pipeline::AnswerMeta;
+use touchline_pipeline::{AnswerMeta, AsOf, QueryEngine, View};
 use touchline_schemas::control::Scope;
+use touchline_schemas::tables::Table;
 use utoipa::ToSchema;
 
-use super::params::{Parameter, ReportQuery, instant_text};
+use super::params::{AS_OF, Parameter, ReportQuery, instant_text};
+use super::tag::{KnownTags, Question};
 use super::{Cursor, Page};
-use crate::AppState;
 use crate::auth::Caller;
-use crate::error::ApiError;
+use crate::error::{ApiError, ProblemItem};
 use crate::format::{CsvOptions, Ending, Format, FormatError, RowWriter, body, negotiate};
+use crate::{AppState, VERSION};
 
 /// The version of the table that was read.
 pub const X_LAKE_VERSION: HeaderName = HeaderName::from_static("x-lake-version");
 /// The time up to which the table is complete.
 pub const X_WATERMARK: HeaderName = HeaderName::from_static("x-watermark");
+/// Bytes of the files that were planned to be read.
+pub const X_BYTES_SCANNED: HeaderName = HeaderName::from_static("x-bytes-scanned");
+
+/// The answer is the caller's own, and may be kept if it is asked for again each time.
+const CACHING: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// How the caller wants the rows.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +58,9 @@ pub struct Asked {
     /// How the answer is to look.
     pub delivery: Delivery,
     uri: Uri,
+    view: Arc<View>,
+    question: Question,
+    known: KnownTags,
 }
 
 impl Asked {
@@ -62,7 +73,13 @@ impl Asked {
         taken: &[Parameter],
     ) -> Result<Self, ApiError> {
         caller.require(Scope::CanViewReports)?;
-        Self::parse(uri, headers, taken, state.config.query.max_limit, state.clock.now())
+        let limits = &state.config.query;
+        let tenant = caller.tenant();
+        let settings = serde_json::to_string(&caller.key().settings).map_err(FormatError::from)?;
+        // What an answer may depend on without being asked for.
+        let given =
+            format!("{VERSION} {} {} {} {settings}", limits.default_limit, tenant.account_id, tenant.environment);
+        Self::parse(uri, headers, taken, limits.max_limit, state.clock.now(), &given)
     }
 
     fn parse(
@@ -71,10 +88,47 @@ impl Asked {
         taken: &[Parameter],
         max_limit: usize,
         now: DateTime<Utc>,
+        given: &str,
     ) -> Result<Self, ApiError> {
-        let query = ReportQuery::parse(uri.query().unwrap_or_default(), taken, max_limit, now)?;
+        let text = uri.query().unwrap_or_default();
+        let query = ReportQuery::parse(text, taken, max_limit, now)?;
         let delivery = Delivery::choose(&query, uri, headers)?;
-        Ok(Self { query, delivery, uri: uri.clone() })
+        let question = Question::of(&[given, uri.path(), &query.normal_form(text), delivery.format.word()]);
+        let view = Arc::new(View::new(query.as_of));
+        Ok(Self { query, delivery, uri: uri.clone(), view, question, known: KnownTags::of(headers) })
+    }
+
+    /// The engine that answers: its queries see one version of each table, those of `as_of=` if it is given. The
+    /// versions of `tables` are chosen now.
+    pub async fn engine(&self, state: &AppState, caller: &Caller, tables: &[Table]) -> Result<QueryEngine, ApiError> {
+        let engine = state.engine.viewing(&self.view);
+        for table in tables {
+            engine.snapshot(*table, caller.tenant()).await?;
+        }
+        Ok(engine)
+    }
+
+    /// 304, if the caller has the answer already: told from the versions of the tables alone.
+    pub fn unchanged(&self, definition: &'static str) -> Option<Response> {
+        let looked_at = self.view.looked_at();
+        let tag = self.question.tag(definition, &looked_at, None).filter(|tag| self.known.hold(tag))?;
+        let snapshot = looked_at.first().map(|looked| &looked.snapshot);
+        let watermark = snapshot.and_then(|snapshot| snapshot.info.as_ref()).and_then(|info| info.watermark);
+        let lake_version = snapshot.map(|snapshot| snapshot.version);
+        let head = self.head(Some(tag), lake_version, watermark.map(instant_text));
+        Some((StatusCode::NOT_MODIFIED, head).into_response())
+    }
+
+    /// What stands in the head of every answer.
+    fn head(&self, tag: Option<HeaderValue>, lake_version: Option<i64>, watermark: Option<String>) -> HeaderMap {
+        let mut head = HeaderMap::new();
+        head.insert(header::VARY, negotiate::VARY);
+        head.insert(header::CACHE_CONTROL, CACHING);
+        head.insert(X_BYTES_SCANNED, HeaderValue::from(self.view.planned_bytes()));
+        head.extend(tag.map(|tag| (header::ETAG, tag)));
+        head.extend(lake_version.map(|version| (X_LAKE_VERSION, HeaderValue::from(version))));
+        put(&mut head, X_WATERMARK, watermark);
+        head
     }
 
     /// The address of the page after `cursor`, relative to this server.
@@ -99,6 +153,14 @@ pub struct Meta {
     pub from: Option<String>,
     /// End of the range, excluded; null when it is open.
     pub to: Option<String>,
+    /// Events of the range that came in after it was complete; null where that is not known: no table counts them yet.
+    pub late_events: Option<u64>,
+    /// Whether everything that was received up to the end of the range is in the answer: the watermark reaches it. What
+    /// comes late may still change it.
+    pub complete: bool,
+    /// What it was made of, if not of tables.
+    #[serde(skip)]
+    facts: Option<String>,
 }
 
 impl Meta {
@@ -108,6 +170,7 @@ impl Meta {
             lake_version: Some(answer.lake_version),
             source_version: answer.source_version,
             watermark: answer.watermark.map(instant_text),
+            complete: answer.watermark.zip(query.range.to).is_some_and(|(watermark, to)| watermark >= to),
             ..Self::without_lake(answer.definition, query)
         }
     }
@@ -122,7 +185,15 @@ impl Meta {
             definition,
             from: text(query.range.from),
             to: text(query.range.to),
+            late_events: None,
+            complete: false,
+            facts: None,
         }
+    }
+
+    /// Names what an answer without tables was made of, so that the same answer can be told.
+    pub fn made_of(self, facts: impl std::fmt::Debug) -> Self {
+        Self { facts: Some(format!("{facts:?}")), ..self }
     }
 }
 
@@ -157,7 +228,7 @@ struct Tail<'a> {
 pub fn page(asked: &Asked, schema: &SchemaRef, page: Page, meta: &Meta) -> Result<Response, ApiError> {
     let next = page.next.as_ref().map(|cursor| asked.next_link(cursor));
     let batches = stream::iter(page.batches.into_iter().map(Ok::<_, Infallible>));
-    respond(asked.delivery, schema, batches, meta, Links { next })
+    respond(asked, schema, batches, meta, Links { next })
 }
 
 /// Answers with all rows, written while they are computed.
@@ -169,33 +240,31 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let first = batches.next().await.transpose().map_err(|source| FormatError::Query(Box::new(source)))?;
-    respond(asked.delivery, schema, stream::iter(first.map(Ok)).chain(batches), meta, Links { next: None })
+    respond(asked, schema, stream::iter(first.map(Ok)).chain(batches), meta, Links { next: None })
 }
 
-fn respond<S, E>(
-    delivery: Delivery,
-    schema: &SchemaRef,
-    batches: S,
-    meta: &Meta,
-    links: Links,
-) -> Result<Response, ApiError>
+fn respond<S, E>(asked: &Asked, schema: &SchemaRef, batches: S, meta: &Meta, links: Links) -> Result<Response, ApiError>
 where
     S: Stream<Item = Result<RecordBatch, E>> + Send + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
+    let (delivery, looked_at) = (asked.delivery, asked.view.looked_at());
+    if looked_at.is_empty() && asked.view.as_of() != AsOf::Newest {
+        let detail = "this report is not read from the lake, and knows no earlier state of itself";
+        return Err(ApiError::Query(vec![ProblemItem::parameter(AS_OF, "unknown_parameter", detail)]));
+    }
+    let tag = asked.question.tag(meta.definition, &looked_at, meta.facts.as_deref());
+    let is_known = asked.known.hold_any() || tag.as_ref().is_some_and(|tag| asked.known.hold(tag));
+    let mut headers = asked.head(tag, meta.lake_version, meta.watermark.clone());
+    if is_known {
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+    }
     let writer = RowWriter::new(delivery.format, delivery.csv, schema)?;
     let ending = match delivery.format {
         Format::Json => json_ending(meta, &links)?,
-        Format::Csv => Ending::default(),
+        Format::Ndjson | Format::Csv | Format::Parquet | Format::Arrow => Ending::default(),
     };
-    let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, delivery.format.content_type());
-    headers.insert(header::VARY, negotiate::VARY);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    if let Some(version) = meta.lake_version {
-        headers.insert(X_LAKE_VERSION, HeaderValue::from(version));
-    }
-    put(&mut headers, X_WATERMARK, meta.watermark.clone());
     put(&mut headers, header::LINK, links.next.map(|next| format!("<{next}>; rel=\"next\"")));
     Ok((headers, body(writer, schema, batches, ending)).into_response())
 }
@@ -223,7 +292,7 @@ mod tests {
 
     fn asked(address: &'static str, headers: &HeaderMap) -> Result<Asked, ApiError> {
         let now = DateTime::from_timestamp(1_767_225_600, 0).unwrap();
-        Asked::parse(&Uri::from_static(address), headers, &[Parameter::Limit, Parameter::Cursor], 100, now)
+        Asked::parse(&Uri::from_static(address), headers, &[Parameter::Limit, Parameter::Cursor], 100, now, "")
     }
 
     fn meta(query: &ReportQuery) -> Meta {
@@ -248,6 +317,7 @@ mod tests {
             ("/r.json?format=csv", "application/json", Some(Format::Csv)),
             ("/r?format=json", "image/png", Some(Format::Json)),
             ("/r", "image/png", None),
+            ("/r.parquet", "text/csv", Some(Format::Parquet)),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
@@ -271,7 +341,52 @@ mod tests {
         assert_eq!(body["data"].as_array().map(Vec::len), Some(2));
         assert_eq!(body["meta"]["lake_version"], 7);
         assert_eq!(body["meta"]["definition"], "sessions/1");
+        assert_eq!(body["meta"]["late_events"], serde_json::Value::Null);
         assert_eq!(body["links"]["next"], next);
+    }
+
+    #[test]
+    fn a_range_is_complete_when_the_watermark_reaches_its_end() {
+        for (range, expected) in [
+            ("to=2025-12-31", true),
+            ("to=2026-01-01", true),
+            ("to=2026-01-01T00:00:00.000001Z", false),
+            ("from=2025-12-01", false),
+        ] {
+            let uri: Uri = format!("/r?{range}").parse().unwrap();
+            let asked = Asked::parse(&uri, &HeaderMap::new(), &[], 100, DateTime::UNIX_EPOCH, "");
+            assert_eq!(meta(&asked.unwrap().query).complete, expected, "{range}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_caller_has_is_not_sent_again() {
+        let address = "/r?from=2025-12-01";
+        let answer = async |headers: &HeaderMap, fact: u8| {
+            let asked = asked(address, headers).unwrap();
+            let rows = stream::iter([Ok::<_, std::io::Error>(every_kind())]);
+            let meta = Meta::without_lake("r/1", &asked.query).made_of(fact);
+            all(&asked, &every_kind().schema(), rows, &meta).await.unwrap()
+        };
+        let first = answer(&HeaderMap::new(), 1).await;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
+        let again = answer(&headers, 1).await;
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(again.headers()[header::ETAG], first.headers()[header::ETAG]);
+        assert_eq!(text(again).await, "");
+        assert_eq!(answer(&headers, 2).await.status(), StatusCode::OK);
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+        assert_eq!(answer(&headers, 3).await.status(), StatusCode::NOT_MODIFIED);
+    }
+
+    #[tokio::test]
+    async fn a_report_without_earlier_states_says_so() {
+        let asked = asked("/r?as_of=7", &HeaderMap::new()).unwrap();
+        let rows = stream::iter([Ok::<_, std::io::Error>(every_kind())]);
+        let meta = Meta::without_lake("r/1", &asked.query);
+        let refused = all(&asked, &every_kind().schema(), rows, &meta).await.unwrap_err();
+        assert!(matches!(refused, ApiError::Query(_)));
     }
 
     #[tokio::test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use touchline_pipeline::AsOf;
 use touchline_pipeline::reports::{Bots, TimeRange};
+use touchline_schemas::control::AccountSettings;
 use url::form_urlencoded;
 use utoipa::IntoParams;
 
@@ -18,6 +20,13 @@ const DEFAULT_RANGE_DAYS: u64 = 30;
 const MARKOV_ORDERS: std::ops::RangeInclusive<u8> = 1..=3;
 /// What `lookback_days=` may be.
 const LOOKBACK_DAYS: std::ops::RangeInclusive<u16> = 1..=365;
+
+/// Which state of the lake is asked about.
+pub const AS_OF: &str = "as_of";
+/// Whose days count; a report that has days names it among its own.
+pub const TIME_ZONE: &str = "tz";
+/// The days of accounts that have not chosen others.
+const DEFAULT_TIME_ZONE: &str = "UTC";
 
 /// A parameter that only some reports take; the common ones need no mention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +65,27 @@ pub struct CommonParams {
     /// End of the range, excluded: RFC 3339, or `YYYY-MM-DD` for midnight UTC. Default: open.
     #[param(example = "2026-02-01T00:00:00Z")]
     pub to: Option<String>,
-    /// `json` or `csv`; before the path's suffix and `Accept`.
+    /// Answers as then known: a version of the report's table (`meta.lake_version`), or a time, RFC 3339 or
+    /// `YYYY-MM-DD`. Versions can be asked for as long as the lake keeps them, two days at least. Default: now.
+    #[param(example = "2026-01-15T12:00:00Z")]
+    pub as_of: Option<String>,
+    /// `json`, `ndjson`, `csv`, `parquet` or `arrow`; before the path's suffix and `Accept`.
     #[param(example = "csv")]
     pub format: Option<String>,
     /// `1`: CSV begins with a byte order mark, as Excel wants it.
     pub bom: Option<String>,
     /// `1`: texts in CSV that begin with `=`, `+`, `-`, `@`, TAB or CR are not guarded by an apostrophe.
     pub raw: Option<String>,
+}
+
+/// Whose days.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct TimeZoneParam {
+    /// IANA name of the time zone whose days count. Default: the account's.
+    #[param(example = "Europe/Berlin")]
+    pub tz: Option<String>,
 }
 
 /// Whether bots are counted.
@@ -90,8 +113,8 @@ pub struct LimitParam {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "for the description of the API only")]
 pub struct PageParams {
-    /// Rows of a page, from 1 to the operator's `query.max_limit`. Without it CSV holds all rows, and JSON the first
-    /// `query.default_limit`.
+    /// Rows of a page, from 1 to the operator's `query.max_limit`. Without it JSON holds the first
+    /// `query.default_limit` rows, and the other formats all.
     #[param(example = 100, minimum = 1)]
     pub limit: Option<u64>,
     /// Where the page begins: the `cursor` of the link to it.
@@ -106,6 +129,8 @@ pub struct PageParams {
 pub struct ReportQuery {
     /// The range of time. `from` is always set.
     pub range: TimeRange,
+    /// The state of the lake.
+    pub as_of: AsOf,
     /// What the rows are grouped by.
     pub by: Option<String>,
     /// Whether bots are counted.
@@ -138,6 +163,32 @@ impl ReportQuery {
         self.own.get(name).cloned()
     }
 
+    /// The time zone whose days count: that of `tz=`, else the account's.
+    pub fn time_zone(&self, settings: &AccountSettings) -> String {
+        let chosen = self.own(TIME_ZONE).or_else(|| settings.time_zone.clone());
+        chosen.unwrap_or_else(|| DEFAULT_TIME_ZONE.to_owned())
+    }
+
+    /// The one spelling of the query string `query`: names in order, the range spelled out, without `format`.
+    pub fn normal_form(&self, query: &str) -> String {
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let kept = |name: &str| !matches!(name, "from" | "to" | "format");
+        let mut pairs: Vec<_> = pairs.filter(|(name, _)| kept(name)).collect();
+        pairs.sort();
+        let mut normal = form_urlencoded::Serializer::new(String::new());
+        normal.extend_pairs(pairs);
+        self.append_range(&mut normal);
+        normal.finish()
+    }
+
+    fn append_range(&self, query: &mut form_urlencoded::Serializer<'_, String>) {
+        for (name, at) in [("from", self.range.from), ("to", self.range.to)] {
+            if let Some(at) = at {
+                query.append_pair(name, &instant_text(at));
+            }
+        }
+    }
+
     /// Reads `query`. Everything that is wrong with it is said at once.
     pub fn parse(query: &str, taken: &[Parameter], max_limit: usize, now: DateTime<Utc>) -> Result<Self, ApiError> {
         let mut reader = Reader { taken, max_limit, parsed: Self::default(), seen: Vec::new(), errors: Vec::new() };
@@ -153,11 +204,7 @@ impl ReportQuery {
         let mut next = form_urlencoded::Serializer::new(String::new());
         let kept = |name: &str| !matches!(name, "from" | "to" | "cursor");
         next.extend_pairs(form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| kept(name)));
-        for (name, at) in [("from", self.range.from), ("to", self.range.to)] {
-            if let Some(at) = at {
-                next.append_pair(name, &instant_text(at));
-            }
-        }
+        self.append_range(&mut next);
         next.append_pair("cursor", &cursor.encode());
         next.finish()
     }
@@ -187,8 +234,13 @@ impl Reader<'_> {
                 self.set(name, value, instant(value), "RFC 3339 or YYYY-MM-DD", |parsed, at| parsed.range.from = at)
             }
             "to" => self.set(name, value, instant(value), "RFC 3339 or YYYY-MM-DD", |parsed, at| parsed.range.to = at),
-            "format" => self
-                .set(name, value, Format::from_word(value), "`json` or `csv`", |parsed, format| parsed.format = format),
+            AS_OF => self.set(name, value, as_of(value), "a version, RFC 3339 or YYYY-MM-DD", |parsed, as_of| {
+                parsed.as_of = as_of.unwrap_or_default();
+            }),
+            "format" => {
+                let form = "`json`, `ndjson`, `csv`, `parquet` or `arrow`";
+                self.set(name, value, Format::from_word(value), form, |parsed, format| parsed.format = format)
+            }
             "bom" => self.set(name, value, flag(value), "`1` or `0`", |parsed, on| {
                 parsed.csv.byte_order_mark = on == Some(true);
             }),
@@ -308,6 +360,14 @@ fn instant(value: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(&value).ok().map(|at| at.to_utc()).filter(is_storable)
 }
 
+/// A number is a version, anything else a time.
+fn as_of(value: &str) -> Option<AsOf> {
+    match value.parse().ok().filter(|version| *version >= 0) {
+        Some(version) => Some(AsOf::Version(version)),
+        None => instant(value).map(AsOf::Time),
+    }
+}
+
 /// Whether every part of the system can hold this instant: four digits of year, as RFC 3339 has it.
 fn is_storable(at: &DateTime<Utc>) -> bool {
     (0..=9999).contains(&chrono::Datelike::year(at))
@@ -380,10 +440,34 @@ mod tests {
     }
 
     #[test]
+    fn a_state_of_the_lake_is_a_version_or_a_time() {
+        let time = |text: &str| AsOf::Time(instant(text).unwrap());
+        for (query, expected) in [
+            ("", AsOf::Newest),
+            ("as_of=0", AsOf::Version(0)),
+            ("as_of=2026", AsOf::Version(2026)),
+            ("as_of=2026-01-02", time("2026-01-02T00:00:00Z")),
+            ("as_of=2026-01-02T03:04:05%2B01:00", time("2026-01-02T02:04:05Z")),
+        ] {
+            assert_eq!(parse(query, &[]).unwrap().as_of, expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn one_question_has_one_spelling() {
+        let normal = |query: &str| parse(query, &ALL).unwrap().normal_form(query);
+        let expected = "bots=only&by=a+b&from=2026-03-01T00%3A00%3A00.000000Z";
+        for query in ["bots=only&by=a%20b", "by=a+b&bots=only&format=csv", "from=2026-03-01&by=a%20b&bots=only"] {
+            assert_eq!(normal(query), expected, "{query}");
+        }
+        assert_ne!(normal("bots=only&by=a%20b&to=2026-03-31"), expected);
+    }
+
+    #[test]
     fn every_parameter_arrives() {
         let cursor = Cursor { at: now(), id: "s1".to_owned() };
         let query = format!(
-            "model=markov&order=2&event_type=sign%20up&lookback_days=7&by=utm_source&bots=only&filter%5Bchannel%5D=a%26b&filter[country]=DE&limit=5&cursor={}&depth=3&format=csv&bom=1&raw=1",
+            "model=markov&order=2&event_type=sign%20up&lookback_days=7&by=utm_source&bots=only&filter%5Bchannel%5D=a%26b&filter[country]=DE&limit=5&cursor={}&depth=3&format=csv&bom=1&raw=1&as_of=17",
             cursor.encode()
         );
         let parsed = parse(&query, &ALL).unwrap();
@@ -392,6 +476,7 @@ mod tests {
             parsed,
             ReportQuery {
                 range: parsed.range,
+                as_of: AsOf::Version(17),
                 by: Some("utm_source".to_owned()),
                 bots: Bots::Only,
                 filters: vec![pair("channel", "a&b"), pair("country", "DE")],
@@ -430,6 +515,8 @@ mod tests {
             ("bom=yes", &ALL[..], ("bom", "invalid_value")),
             ("model=linear", &[][..], ("model", "unknown_parameter")),
             ("order=4", &ALL[..], ("order", "invalid_value")),
+            ("as_of=-1", &[][..], ("as_of", "invalid_value")),
+            ("as_of=yesterday", &[][..], ("as_of", "invalid_value")),
             ("lookback_days=0", &ALL[..], ("lookback_days", "invalid_value")),
             ("lookback_days=366", &ALL[..], ("lookback_days", "invalid_value")),
         ] {

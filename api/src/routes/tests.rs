@@ -16,6 +16,10 @@ use touchline_schemas::{Environment, Tenant};
 
 use crate::test_support::{TestApi, start};
 
+mod formats;
+mod rows;
+mod versions;
+
 const SNAPSHOT: &str = include_str!("../../openapi.json");
 const EVENTS: &str = r#"{"events":[{"event_type":"page_view","visitor_id":"v1"}]}"#;
 

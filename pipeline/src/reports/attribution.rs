@@ -13,10 +13,12 @@ use touchline_schemas::Tenant;
 use touchline_schemas::tables::{Table, attribution as column};
 
 use super::{Answer, TimeRange, count_where, dimension, rows_in, run};
+use crate::attribution::Model;
 use crate::attribution::markov::ORDERS;
 use crate::attribution::tally::Method;
-use crate::attribution::{DEFINITION, Model};
 use crate::{PipelineError, QueryEngine};
+
+pub use crate::attribution::DEFINITION;
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]
@@ -73,20 +75,25 @@ const CONVERSIONS: &str = "conversions";
 const VALUE: &str = "value";
 const TOUCHES: &str = "touches";
 
+/// The table that an answer is read from.
+pub fn table(params: &Params) -> Result<Table, PipelineError> {
+    Ok(match (method(params)?, params.lookback_days) {
+        (Method::Single(_), None) => Table::Attribution,
+        (Method::Single(_) | Method::Participation | Method::Markov { .. } | Method::Shapley { .. }, _) => {
+            Table::Touchpoints
+        }
+    })
+}
+
 /// Credit of the conversions in the range, most first.
 pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Answer, PipelineError> {
     let by = dimension("by", &params.by, &DIMENSIONS)?;
     let method = method(params)?;
-    let (frame, meta) = match (method, params.lookback_days) {
-        (Method::Single(model), None) => {
-            let (_, frame, meta) = rows_in(engine, Table::Attribution, tenant, params.range, DEFINITION).await?;
-            (stored(of_type(frame, params)?, model, by)?, meta)
-        }
-        (method, lookback_days) => {
-            let (context, frame, meta) = rows_in(engine, Table::Touchpoints, tenant, params.range, DEFINITION).await?;
-            let computed = journeys::totals(of_type(frame, params)?, method, lookback_days, by).await?;
-            (context.read_batch(computed)?, meta)
-        }
+    let (context, frame, meta) = rows_in(engine, table(params)?, tenant, params.range, DEFINITION).await?;
+    let frame = of_type(frame, params)?;
+    let frame = match (method, params.lookback_days) {
+        (Method::Single(model), None) => stored(frame, model, by)?,
+        (method, lookback_days) => context.read_batch(journeys::totals(frame, method, lookback_days, by).await?)?,
     };
     let frame =
         frame.sort(vec![col(CONVERSIONS).sort(false, false), col(by).sort(true, true)])?.limit(0, params.limit)?;

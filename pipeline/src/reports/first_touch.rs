@@ -7,8 +7,9 @@ use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
 
 use super::{Answer, TimeRange, dimension, rows_in, run};
-use crate::visitors::DEFINITION;
 use crate::{PipelineError, QueryEngine};
+
+pub use crate::visitors::DEFINITION;
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]
@@ -20,6 +21,9 @@ pub struct Params {
     /// At most so many rows.
     pub limit: Option<usize>,
 }
+
+/// The tables that it reads; the first is the one whose version an answer names.
+pub const TABLES: [Table; 1] = [Table::Visitors];
 
 /// What visitors can be grouped by: what their first session in time says.
 pub const DIMENSIONS: [&str; 8] =

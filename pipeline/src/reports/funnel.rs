@@ -12,9 +12,11 @@ use touchline_schemas::event::TextField;
 use touchline_schemas::tables::{Table, events};
 
 use super::{Answer, Bots, TimeRange, computed, dimension, only, rows_in};
-use crate::funnel::{Collected, DEFINITION, Funnel, Reached, quantile, steps, window};
+use crate::funnel::{Collected, Funnel, Reached, quantile, steps, window};
 use crate::gather::{blocking, gather};
 use crate::{PipelineError, QueryEngine};
+
+pub use crate::funnel::DEFINITION;
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]
@@ -28,6 +30,9 @@ pub struct Params {
     /// One of [`OWNERS`]; the first without it.
     pub by: Option<String>,
 }
+
+/// The tables that it reads; the first is the one whose version an answer names.
+pub const TABLES: [Table; 1] = [Table::Events];
 
 /// Whose steps can belong together.
 pub const OWNERS: [&str; 1] = ["visitor"];

@@ -13,8 +13,10 @@ use touchline_schemas::tables::{Table, events, sessions as column};
 
 use super::{Answer, Bots, TimeRange, computed, only, rows_in};
 use crate::gather::{blocking, gather};
-use crate::paths::{DEFINITION, Node, OTHER, Tree, Visits};
+use crate::paths::{Node, OTHER, Tree, Visits};
 use crate::{PipelineError, QueryEngine};
+
+pub use crate::paths::DEFINITION;
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]
@@ -28,6 +30,9 @@ pub struct Params {
     /// Nodes of each level.
     pub limit: Option<usize>,
 }
+
+/// The tables that it reads; the first is the one whose version an answer names.
+pub const TABLES: [Table; 2] = [Table::Sessions, Table::Events];
 
 /// Most levels of a tree.
 pub const MAX_DEPTH: usize = 10;

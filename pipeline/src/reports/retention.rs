@@ -13,8 +13,10 @@ use touchline_schemas::tables::{Table, sessions as column};
 use super::{Answer, Bots, TimeRange, computed, only, rows_in};
 use crate::days::{DayNumber, Days, Interval, time_zone};
 use crate::gather::{blocking, gather};
-use crate::retention::{Activity, Cohort, DEFINITION};
+use crate::retention::{Activity, Cohort};
 use crate::{PipelineError, QueryEngine};
+
+pub use crate::retention::DEFINITION;
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]
@@ -26,6 +28,9 @@ pub struct Params {
     /// IANA name of the time zone whose days count.
     pub time_zone: String,
 }
+
+/// The tables that it reads; the first is the one whose version an answer names.
+pub const TABLES: [Table; 1] = [Table::Sessions];
 
 /// The interval when the caller does not say.
 pub const DEFAULT_INTERVAL: &str = "week";

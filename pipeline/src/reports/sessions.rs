@@ -8,8 +8,9 @@ use touchline_schemas::event::TextField;
 use touchline_schemas::tables::{Table, sessions as column};
 
 use super::{Answer, Bots, TimeRange, dimension, instant, only, rows_in, run};
-use crate::sessions::DEFINITION;
 use crate::{PipelineError, QueryEngine};
+
+pub use crate::sessions::DEFINITION;
 
 /// What the caller may choose.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +26,9 @@ pub struct Params {
     /// At most so many rows.
     pub limit: Option<usize>,
 }
+
+/// The tables that it reads; the first is the one whose version an answer names.
+pub const TABLES: [Table; 1] = [Table::Sessions];
 
 /// The columns of the report, which are also those that can be filtered by.
 pub const COLUMNS: [&str; 43] = [

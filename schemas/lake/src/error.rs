@@ -41,6 +41,18 @@ pub enum LakeError {
         /// The cause.
         detail: String,
     },
+    /// The table has no such version, or had none yet at that time.
+    #[error("{table:?}: there is no such version")]
+    NoVersion {
+        /// The table.
+        table: Table,
+    },
+    /// The version cannot be told any more, or files of it are gone.
+    #[error("{table:?}: the version is gone")]
+    VersionGone {
+        /// The table.
+        table: Table,
+    },
     /// The log holds something that Touchline did not write.
     #[error("{table:?} version {version}: {detail}")]
     Malformed {

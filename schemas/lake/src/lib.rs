@@ -9,6 +9,7 @@ mod days;
 mod durable;
 mod error;
 mod files;
+mod history;
 mod merge;
 mod open;
 mod parquet_file;

@@ -9,9 +9,9 @@ use utoipa::IntoParams;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, LimitParam, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 6] = [
     Parameter::By,
@@ -61,15 +61,7 @@ pub struct AttributionParams {
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams, AttributionParams, LimitParam),
-    responses(
-        (status = 200, description = "One row for each value; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_attribution(
     State(state): State<AppState>,
@@ -87,7 +79,11 @@ pub async fn get_attribution(
         lookback_days: asked.query.lookback_days,
         limit: asked.query.limit,
     };
-    let found = attribution::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &[attribution::table(&params)?]).await?;
+    if let Some(unchanged) = asked.unchanged(attribution::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = attribution::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

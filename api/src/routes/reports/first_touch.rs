@@ -9,9 +9,9 @@ use utoipa::IntoParams;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, LimitParam, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 2] = [Parameter::By, Parameter::Limit];
 /// What visitors are grouped by when the request does not say.
@@ -38,15 +38,7 @@ pub struct FirstTouchParams {
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams, FirstTouchParams, LimitParam),
-    responses(
-        (status = 200, description = "One row for each value; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_first_touch(
     State(state): State<AppState>,
@@ -60,7 +52,11 @@ pub async fn get_first_touch(
         by: asked.query.by.clone().unwrap_or_else(|| DEFAULT_BY.to_owned()),
         limit: asked.query.limit,
     };
-    let found = first_touch::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &first_touch::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(first_touch::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = first_touch::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

@@ -9,9 +9,9 @@ use utoipa::IntoParams;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 const STEPS: &str = "steps";
 const WINDOW: &str = "window";
@@ -45,15 +45,7 @@ pub struct FunnelParams {
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams, FunnelParams),
-    responses(
-        (status = 200, description = "One row for each step; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_funnel(
     State(state): State<AppState>,
@@ -68,7 +60,11 @@ pub async fn get_funnel(
         window: asked.query.own(WINDOW).unwrap_or_else(|| funnel::DEFAULT_WINDOW.to_owned()),
         by: asked.query.by.clone(),
     };
-    let found = funnel::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &funnel::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(funnel::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = funnel::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

@@ -16,9 +16,9 @@ use touchline_schemas::tables::instant_type;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 /// Only what every report takes.
 const TAKEN: [Parameter; 0] = [];
@@ -36,11 +36,7 @@ const DEFINITION: &str = "ingest/1";
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams),
-    responses(
-        (status = 200, description = "One row for each hour in which something came in; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv"))),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_ingest(
     State(state): State<AppState>,
@@ -54,7 +50,7 @@ pub async fn get_ingest(
     let to = range.to.unwrap_or_else(|| after_every_hour(state.clock.now()));
     let hours = state.control.ingest_report(caller.tenant(), from, to).await?;
     let batch = batch(&hours)?;
-    let meta = Meta::without_lake(DEFINITION, &asked.query);
+    let meta = Meta::without_lake(DEFINITION, &asked.query).made_of(&hours);
     let schema = batch.schema();
     answer::all(&asked, &schema, stream::iter([Ok::<_, Infallible>(batch)]), &meta).await
 }

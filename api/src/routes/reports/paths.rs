@@ -9,9 +9,9 @@ use utoipa::IntoParams;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 const START: &str = "start";
 const DEPTH: &str = "depth";
@@ -43,15 +43,7 @@ pub struct PathsParams {
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams, PathsParams),
-    responses(
-        (status = 200, description = "One row for each node, level by level; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_paths(
     State(state): State<AppState>,
@@ -66,7 +58,11 @@ pub async fn get_paths(
         depth: asked.query.own(DEPTH),
         limit: asked.query.limit,
     };
-    let found = paths::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &paths::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(paths::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = paths::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

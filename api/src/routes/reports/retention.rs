@@ -9,15 +9,12 @@ use utoipa::IntoParams;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
-use crate::report::params::{CommonParams, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::answer;
+use crate::report::params::{CommonParams, Parameter, TIME_ZONE, TimeZoneParam};
+use crate::report::{Asked, Meta, ReportRows};
 
 const INTERVAL: &str = "interval";
-const TIME_ZONE: &str = "tz";
 const TAKEN: [Parameter; 2] = [Parameter::Own(INTERVAL), Parameter::Own(TIME_ZONE)];
-/// The days of accounts that have not chosen others.
-const DEFAULT_TIME_ZONE: &str = "UTC";
 
 /// How time is cut.
 #[derive(Debug, IntoParams)]
@@ -27,9 +24,6 @@ pub struct RetentionParams {
     /// `day`, `week` (default; Monday to Sunday) or `month`.
     #[param(example = "week")]
     pub interval: Option<String>,
-    /// IANA name of the time zone whose days count. Default: the account's.
-    #[param(example = "Europe/Berlin")]
-    pub tz: Option<String>,
 }
 
 /// Counts visitors who came again
@@ -41,16 +35,8 @@ pub struct RetentionParams {
     path = "/api/v1/reports/retention",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, RetentionParams),
-    responses(
-        (status = 200, description = "One row for each cohort and period; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    params(CommonParams, RetentionParams, TimeZoneParam),
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_retention(
     State(state): State<AppState>,
@@ -59,14 +45,16 @@ pub async fn get_retention(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
-    let of_account = || caller.key().settings.time_zone.clone();
-    let time_zone = asked.query.own(TIME_ZONE).or_else(of_account);
     let params = retention::Params {
         range: asked.query.range,
         interval: asked.query.own(INTERVAL).unwrap_or_else(|| retention::DEFAULT_INTERVAL.to_owned()),
-        time_zone: time_zone.unwrap_or_else(|| DEFAULT_TIME_ZONE.to_owned()),
+        time_zone: asked.query.time_zone(&caller.key().settings),
     };
-    let found = retention::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &retention::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(retention::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = retention::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

@@ -9,9 +9,9 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::format::Format;
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{BotsParam, CommonParams, PageParams, Parameter};
-use crate::report::{Asked, Meta, Page, ReportQuery};
+use crate::report::{Asked, Meta, Page, ReportQuery, ReportRows};
 
 const TAKEN: [Parameter; 4] = [Parameter::Bots, Parameter::Filter, Parameter::Limit, Parameter::Cursor];
 
@@ -24,16 +24,7 @@ const TAKEN: [Parameter; 4] = [Parameter::Bots, Parameter::Filter, Parameter::Li
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams, BotsParam, PageParams),
-    responses(
-        (status = 200, description = "The sessions; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-                ("Link" = String, description = "`rel=\"next\"`: the next page"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_sessions(
     State(state): State<AppState>,
@@ -44,7 +35,11 @@ pub async fn get_sessions(
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
     let limit = page_limit(&asked, state.config.query.default_limit);
     let params = params(&asked.query, limit);
-    let found = sessions::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &sessions::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(sessions::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = sessions::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     match limit {
         None => answer::all(&asked, &found.schema, found.batches, &meta).await,
@@ -55,11 +50,11 @@ pub async fn get_sessions(
     }
 }
 
-/// CSV is everything unless the caller wants a page of it; JSON always comes in pages.
+/// JSON always comes in pages; the other formats hold everything unless the caller wants a page of it.
 fn page_limit(asked: &Asked, default_limit: usize) -> Option<usize> {
     match asked.delivery.format {
         Format::Json => Some(asked.query.limit.unwrap_or(default_limit)),
-        Format::Csv => asked.query.limit,
+        Format::Ndjson | Format::Csv | Format::Parquet | Format::Arrow => asked.query.limit,
     }
 }
 

@@ -9,11 +9,13 @@ use utoipa::IntoParams;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
-use crate::report::params::{BotsParam, CommonParams, LimitParam, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::answer;
+use crate::report::params::{BotsParam, CommonParams, LimitParam, Parameter, TIME_ZONE, TimeZoneParam};
+use crate::report::{Asked, Meta, ReportRows};
 
-const TAKEN: [Parameter; 3] = [Parameter::By, Parameter::Bots, Parameter::Limit];
+const COMPARE: &str = "compare";
+const TAKEN: [Parameter; 5] =
+    [Parameter::By, Parameter::Bots, Parameter::Limit, Parameter::Own(TIME_ZONE), Parameter::Own(COMPARE)];
 /// What sessions are grouped by when the request does not say.
 const DEFAULT_BY: &str = "channel";
 
@@ -23,9 +25,13 @@ const DEFAULT_BY: &str = "channel";
 #[expect(dead_code, reason = "for the description of the API only")]
 pub struct TrafficParams {
     /// `channel` (default), `utm_source`, `utm_medium`, `utm_campaign`, `utm_content`, `utm_term`, `referrer_host`,
-    /// `landing_page`, `exit_page`, `country`, `device_type`, `browser`, `os` or `day` (UTC).
+    /// `landing_page`, `exit_page`, `country`, `device_type`, `browser`, `os` or `day`.
     #[param(example = "utm_campaign")]
     pub by: Option<String>,
+    /// `previous`: beside each column, in one whose name begins with `previous_`, what it is in the range of the same
+    /// length that ends where this one begins. Needs `to`.
+    #[param(example = "previous")]
+    pub compare: Option<String>,
 }
 
 /// Sums sessions up by one dimension
@@ -36,16 +42,8 @@ pub struct TrafficParams {
     path = "/api/v1/reports/traffic",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, TrafficParams, BotsParam, LimitParam),
-    responses(
-        (status = 200, description = "One row for each value; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    params(CommonParams, TrafficParams, TimeZoneParam, BotsParam, LimitParam),
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_traffic(
     State(state): State<AppState>,
@@ -58,9 +56,15 @@ pub async fn get_traffic(
         range: asked.query.range,
         by: asked.query.by.clone().unwrap_or_else(|| DEFAULT_BY.to_owned()),
         bots: asked.query.bots,
+        time_zone: asked.query.time_zone(&caller.key().settings),
+        compare: asked.query.own(COMPARE).map(|word| traffic::Compare::from_word(&word)).transpose()?,
         limit: asked.query.limit,
     };
-    let found = traffic::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &traffic::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(traffic::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = traffic::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

@@ -44,8 +44,7 @@ pub struct Params {
 
 /// A row for each window.
 pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Answer, PipelineError> {
-    let table = engine.lake().table(Table::MessageDeliveries);
-    let snapshot = table.snapshot().await?;
+    let snapshot = engine.snapshot(Table::MessageDeliveries, tenant).await?;
     let meta = AnswerMeta::new(&snapshot, DEFINITION);
     let mut windows = Vec::new();
     if let Some(to) = params.to.or(meta.watermark) {
