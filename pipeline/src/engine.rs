@@ -7,7 +7,7 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use touchline_lake::{Lake, LakeTable, Snapshot};
+use touchline_lake::{Lake, LakeError, LakeTable, Snapshot};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
 
@@ -85,8 +85,21 @@ impl QueryEngine {
     pub async fn scan(&self, table: Table, tenant: Tenant) -> Result<(LakeScan, Arc<Snapshot>), PipelineError> {
         let snapshot = self.snapshot(table, tenant).await?;
         let scan = LakeScan::new(table, snapshot.files(tenant).to_vec());
-        let scan = self.view.iter().fold(scan, |scan, view| scan.counted(view.counter()));
-        Ok((scan, snapshot))
+        Ok((self.counted(scan), snapshot))
+    }
+
+    /// One tenant's rows of a table in the version that another table was computed from; in the version that queries see,
+    /// if that other one can no longer be read.
+    pub async fn scan_source(&self, table: Table, tenant: Tenant, version: i64) -> Result<LakeScan, PipelineError> {
+        let found = match self.lake.table(table).readable_snapshot(version, tenant).await {
+            Err(LakeError::VersionGone { .. } | LakeError::NoVersion { .. }) => self.snapshot(table, tenant).await?,
+            found => found?,
+        };
+        Ok(self.counted(LakeScan::new(table, found.files(tenant).to_vec())))
+    }
+
+    fn counted(&self, scan: LakeScan) -> LakeScan {
+        self.view.iter().fold(scan, |scan, view| scan.counted(view.counter()))
     }
 }
 

@@ -19,16 +19,20 @@ use arrow::datatypes::DataType;
 use chrono::NaiveTime;
 use datafusion::error::DataFusionError;
 use touchline_schemas::Tenant;
-use touchline_schemas::tables::MONEY_SCALE;
 use touchline_schemas::tables::message_rollups::{self as column, AMOUNTS, COUNTS};
+use touchline_schemas::tables::{MONEY_SCALE, Table};
 
 pub use group::DIMENSIONS;
 use group::{Group, Grouping};
 use sums::Sums;
 
 use super::{Answer, TimeRange, computed, dimension};
-use crate::messages::rollup::DEFINITION;
+pub use crate::messages::rollup::DEFINITION;
 use crate::{PipelineError, QueryEngine};
+
+/// The tables that are read: the first is the one whose version an answer names. Of the other that version is read which
+/// the first was computed from, so that people and attempts fit together.
+pub const TABLES: [Table; 2] = [Table::MessageRollups, Table::MessageDeliveries];
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]

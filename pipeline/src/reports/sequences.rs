@@ -16,13 +16,17 @@ use arrow::array::RecordBatch;
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take_record_batch};
 use datafusion::error::DataFusionError;
 use touchline_schemas::Tenant;
-use touchline_schemas::tables::sequence_metrics as column;
+use touchline_schemas::tables::{Table, sequence_metrics as column};
 
 use super::{Answer, TimeRange, computed, dimension};
+pub use crate::sequences::DEFINITION;
 use crate::{PipelineError, QueryEngine};
 use counted::{Question, count};
 pub use grouping::DIMENSIONS;
 use grouping::{Grouping, with_columns};
+
+/// The tables that are read: the first is the one whose version an answer names.
+pub const TABLES: [Table; 2] = [Table::SequenceRuns, Table::MessageDeliveries];
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]

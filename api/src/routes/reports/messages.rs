@@ -14,9 +14,9 @@ use utoipa::IntoParams;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, LimitParam, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 const CALENDAR: &str = "calendar";
 const TAKEN: [Parameter; 4] = [Parameter::By, Parameter::Limit, Parameter::Filter, Parameter::Own(CALENDAR)];
@@ -52,15 +52,7 @@ pub struct MessageParams {
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams, MessageParams, LimitParam),
-    responses(
-        (status = 200, description = "One row for each group, most attempts first; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_messages(
     State(state): State<AppState>,
@@ -69,7 +61,11 @@ pub async fn get_messages(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
-    let found = messages::query(&state.engine, caller.tenant(), &params(&asked)).await?;
+    let engine = asked.engine(&state, &caller, &messages::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(messages::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = messages::query(&engine, caller.tenant(), &params(&asked)).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

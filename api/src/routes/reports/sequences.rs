@@ -14,9 +14,9 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ProblemItem, ReportProblems};
 use crate::format::Format;
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, LimitParam, Parameter};
-use crate::report::{Asked, Meta, ReportQuery};
+use crate::report::{Asked, Meta, ReportQuery, ReportRows};
 
 const CALENDAR: &str = "calendar";
 const TAKEN: [Parameter; 3] = [Parameter::By, Parameter::Limit, Parameter::Own(CALENDAR)];
@@ -48,15 +48,7 @@ pub struct SequenceParams {
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams, SequenceParams, LimitParam),
-    responses(
-        (status = 200, description = "One row for each group, most entries first; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_sequences(
     State(state): State<AppState>,
@@ -71,7 +63,11 @@ pub async fn get_sequences(
         calendar: calendar(&asked.query),
         limit: asked.query.limit,
     };
-    let found = sequences::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &sequences::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(sequences::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = sequences::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

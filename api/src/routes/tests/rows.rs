@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, new_null_array,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListArray, RecordBatch,
+    StringArray, TimestampMicrosecondArray, new_null_array,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
 use chrono::{DateTime, TimeDelta, Utc};
 use touchline_lake::{Commit, CommitInfo, EncodedRows};
@@ -31,8 +32,13 @@ pub const TEXTS: [Option<&str>; 12] = [
 ];
 
 /// Columns that must say something sensible for reports to have rows at all.
-const FIXED: [(&str, &str); 4] =
-    [("event_type", "page_view"), ("model", "last_non_direct"), ("calendar", "utc"), ("calendar_name", "utc")];
+const FIXED: [(&str, &str); 5] = [
+    ("event_type", "page_view"),
+    ("model", "last_non_direct"),
+    ("calendar", "cohort"),
+    ("system", "site_message"),
+    ("sequence_id", "welcome"),
+];
 
 /// Whole numbers, among them those that a float cannot hold.
 const NUMBERS: [Option<i64>; 4] = [Some(0), None, Some(9_007_199_254_740_993), Some(3)];
@@ -93,6 +99,12 @@ fn column(name: &str, kind: &DataType, place: usize, at: DateTime<Utc>, rows: us
         DataType::Timestamp(..) => {
             let times = (0..rows).map(|row| half_hours(row).timestamp_micros() + row as i64);
             Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
+        }
+        // Lists of one.
+        DataType::List(item) => {
+            let values = column(name, item.data_type(), place, at, rows);
+            let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(1, rows));
+            Arc::new(ListArray::new(Arc::clone(item), offsets, values, None))
         }
         other => new_null_array(other, rows),
     }

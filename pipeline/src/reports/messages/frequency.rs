@@ -12,9 +12,13 @@ use datafusion::prelude::{DataFrame, col};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::{Table, message_deliveries as column};
 
-use super::received::{DEFINITION, received};
+pub use super::received::DEFINITION;
+use super::received::received;
 use crate::reports::{Answer, AnswerMeta, TimeRange, computed};
 use crate::{PipelineError, QueryEngine};
+
+/// The tables that are read: the first is the one whose version an answer names.
+pub const TABLES: [Table; 1] = [Table::MessageDeliveries];
 
 /// Days over which messages are counted.
 pub const WINDOWS_DAYS: [i64; 2] = [7, 28];

@@ -13,11 +13,15 @@ use datafusion::prelude::col;
 use futures::TryStreamExt;
 use touchline_schemas::Tenant;
 use touchline_schemas::event::TextField;
-use touchline_schemas::tables::message_deliveries as column;
+use touchline_schemas::tables::{Table, message_deliveries as column};
 
+pub use super::received::DEFINITION;
 use super::received::received;
 use crate::reports::{Answer, TimeRange, computed};
 use crate::{PipelineError, QueryEngine};
+
+/// The tables that are read: the first is the one whose version an answer names.
+pub const TABLES: [Table; 1] = [Table::MessageDeliveries];
 
 const MESSAGES: &str = "messages";
 

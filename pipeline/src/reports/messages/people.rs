@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, ListArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -12,14 +13,14 @@ use touchline_schemas::Tenant;
 use touchline_schemas::tables::message_deliveries as attempt;
 use touchline_schemas::tables::{Table, message_rollups as column};
 
+use super::Question;
 use super::group::{Group, Grouping, filtered};
 use super::received::during;
-use super::{DEFINITION, Question};
 use crate::columns::{texts, times};
 use crate::days::{DAY_US, DayNumber};
 use crate::gather::{blocking, gather};
 use crate::intern::Values;
-use crate::reports::{TimeRange, rows_in};
+use crate::reports::{TimeRange, range_filters};
 use crate::{PipelineError, QueryEngine};
 
 /// The counts of people, by their columns: of the four times of [`SEEN`], and of goals.
@@ -52,7 +53,17 @@ pub(super) async fn count(
     let by_cohort = question.calendar == column::CALENDAR_COHORT;
     // What was seen in the range may have been sent before it, or after it, if clocks disagree.
     let cohorts = if by_cohort { question.range } else { TimeRange::default() };
-    let (context, mut frame, _) = rows_in(engine, Table::MessageDeliveries, tenant, cohorts, DEFINITION).await?;
+    let rollups = engine.snapshot(Table::MessageRollups, tenant).await?;
+    let counted_from = rollups.info.as_ref().and_then(|info| info.sources.get(Table::MessageDeliveries.name()));
+    let scan = match counted_from {
+        Some(version) => engine.scan_source(Table::MessageDeliveries, tenant, *version).await?,
+        None => engine.scan(Table::MessageDeliveries, tenant).await?.0,
+    };
+    let context = engine.context();
+    let mut frame = context.read_table(Arc::new(scan))?;
+    for filter in range_filters(Table::MessageDeliveries, cohorts) {
+        frame = frame.filter(filter)?;
+    }
     if !by_cohort {
         frame = during(frame, question.range)?;
     }

@@ -13,12 +13,16 @@ use futures::TryStreamExt;
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::{Table, message_rollups as column};
 
+pub use super::DEFINITION;
 use super::group::{Group, Grouping, filtered, filters};
-use super::{CALENDARS, DEFINITION, Params, whole_days};
+use super::{CALENDARS, Params, whole_days};
 use crate::columns::times;
 use crate::days::DAY_US;
 use crate::reports::{Answer, computed, dimension, rows_in};
 use crate::{PipelineError, QueryEngine};
+
+/// The tables that are read: the first is the one whose version an answer names.
+pub const TABLES: [Table; 1] = [Table::MessageRollups];
 
 /// What reasons are given for, the reason, and how often.
 type Reasons = BTreeMap<(Group, String, String), i64>;

@@ -6,13 +6,18 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray}
 use datafusion::error::DataFusionError;
 use touchline_schemas::Tenant;
 use touchline_schemas::event::messaging::SYSTEM_SITE_MESSAGE;
+use touchline_schemas::tables::Table;
 use touchline_schemas::tables::message_rollups::{self as column, DIMENSIONS};
 
+pub use super::DEFINITION;
 use super::group::{Group, Grouping};
 use super::sums::{Sums, gather};
 use super::{EVENT_RATES, Question, rate_of_events, whole_days};
 use crate::reports::{Answer, TimeRange, computed};
 use crate::{PipelineError, QueryEngine};
+
+/// The tables that are read: the first is the one whose version an answer names.
+pub const TABLES: [Table; 1] = [Table::MessageRollups];
 
 const SYSTEM: &str = DIMENSIONS[0];
 const MESSAGE: &str = DIMENSIONS[1];

@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray}
 use datafusion::error::DataFusionError;
 use touchline_schemas::Tenant;
 use touchline_schemas::control::Goal;
-use touchline_schemas::tables::sequence_metrics;
+use touchline_schemas::tables::{Table, sequence_metrics};
 
 use super::counted::{Question, runs};
 use super::grouping::Grouping;
@@ -26,6 +26,11 @@ use crate::lift::wilson::wilson;
 use crate::reports::{Answer, TimeRange, computed};
 use crate::sequences::StoredRuns;
 use crate::{PipelineError, QueryEngine};
+
+/// Names the definition in answers.
+pub const DEFINITION: &str = "branches/1";
+/// The tables that are read: the first is the one whose version an answer names.
+pub const TABLES: [Table; 3] = [Table::SequenceRuns, Table::Events, Table::Identities];
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]
@@ -64,9 +69,16 @@ pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Res
         calendar,
         grouping: Grouping::read("", &[], calendar)?,
     };
-    let (context, frame, meta) = runs(engine, tenant, &question).await?;
+    let (context, frame, mut meta) = runs(engine, tenant, &question).await?;
+    meta.definition = DEFINITION;
     let size_bytes = |choices: &Vec<(Choice, Start)>| choices.capacity() * CHOICE_BYTES;
-    let gathered = gather(&context, frame, "branches", Vec::new(), read, size_bytes).await?;
+    let mut gathered = gather(&context, frame, "branches", Vec::new(), read, size_bytes).await?;
+    // Fractions are added up, whose sum depends on the order.
+    gathered.found.sort_unstable_by(|(a, of_a), (b, of_b)| {
+        let by_start =
+            (of_a.at_us, &of_a.person_id, &a.step_id, &a.arm).cmp(&(of_b.at_us, &of_b.person_id, &b.step_id, &b.arm));
+        by_start.then_with(|| a.propensity.unwrap_or(0.0).total_cmp(&b.propensity.unwrap_or(0.0)))
+    });
     let (choices, starts): (Vec<Choice>, Vec<Start>) = gathered.found.into_iter().unzip();
     let found = outcomes(engine, tenant, &starts, &windows).await?;
     let mut ways = Vec::new();

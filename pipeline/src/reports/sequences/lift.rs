@@ -12,12 +12,18 @@ use std::collections::BTreeMap;
 
 use touchline_schemas::Tenant;
 use touchline_schemas::control::Goal;
+use touchline_schemas::tables::Table;
 
 use super::outcomes::{Windows, outcomes};
 use crate::reports::{Answer, TimeRange, computed};
 use crate::{PipelineError, QueryEngine};
 use comparison::{Comparison, Metric};
 use experiment::Experiment;
+
+/// Names the definition in answers.
+pub const DEFINITION: &str = "lift/1";
+/// The tables that are read: the first is the one whose version an answer names.
+pub const TABLES: [Table; 4] = [Table::SequenceRuns, Table::Events, Table::Identities, Table::MessageDeliveries];
 
 /// The share of errors when the caller does not say.
 pub const DEFAULT_ALPHA: f64 = 0.05;
@@ -53,7 +59,8 @@ pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Res
         return Err(PipelineError::BadParameter { name: "alpha", detail });
     }
     let windows = Windows::choose(&params.goals, params.goal.as_deref(), params.window_days)?;
-    let (experiment, meta) = Experiment::read(engine, tenant, params).await?;
+    let (experiment, mut meta) = Experiment::read(engine, tenant, params).await?;
+    meta.definition = DEFINITION;
     let mut compared = Vec::new();
     if let Some(control) = experiment.control(params.control.as_deref())? {
         let found = outcomes(engine, tenant, &experiment.starts, &windows).await?;

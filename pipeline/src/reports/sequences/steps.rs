@@ -16,7 +16,8 @@ use touchline_schemas::tables::sequence_metrics as column;
 
 use super::counted::{Counted, Question, count};
 use super::grouping::{Column, DIMENSIONS_OF_STEPS, Grouping, batch, column_of, with_columns};
-use super::{CALENDARS, messages};
+use super::messages;
+pub use super::{CALENDARS, DEFINITION, TABLES};
 use crate::reports::{Answer, TimeRange, computed, dimension};
 use crate::{PipelineError, QueryEngine};
 

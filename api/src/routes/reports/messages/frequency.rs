@@ -8,9 +8,9 @@ use touchline_pipeline::reports::messages::frequency;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::CommonParams;
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 /// Counts messages per person
 ///
@@ -23,15 +23,7 @@ use crate::report::{Asked, Meta};
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams),
-    responses(
-        (status = 200, description = "One row for each window; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_frequency(
     State(state): State<AppState>,
@@ -41,7 +33,11 @@ pub async fn get_frequency(
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &[])?;
     let params = frequency::Params { to: asked.query.range.to };
-    let found = frequency::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &frequency::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(frequency::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = frequency::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

@@ -8,9 +8,9 @@ use touchline_pipeline::reports::messages::overlap;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::CommonParams;
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 /// Counts people by the channels that reached them
 ///
@@ -22,15 +22,7 @@ use crate::report::{Asked, Meta};
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams),
-    responses(
-        (status = 200, description = "One row for each set of channels, most people first; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_overlap(
     State(state): State<AppState>,
@@ -39,7 +31,11 @@ pub async fn get_overlap(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &[])?;
-    let found = overlap::query(&state.engine, caller.tenant(), asked.query.range).await?;
+    let engine = asked.engine(&state, &caller, &overlap::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(overlap::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = overlap::query(&engine, caller.tenant(), asked.query.range).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

@@ -9,9 +9,9 @@ use super::{MessageParams, TAKEN, params};
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, LimitParam};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 /// Counts the reasons that were given
 ///
@@ -23,15 +23,7 @@ use crate::report::{Asked, Meta};
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams, MessageParams, LimitParam),
-    responses(
-        (status = 200, description = "One row for each group, outcome and reason; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_reasons(
     State(state): State<AppState>,
@@ -40,7 +32,11 @@ pub async fn get_reasons(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
-    let found = reasons::query(&state.engine, caller.tenant(), &params(&asked)).await?;
+    let engine = asked.engine(&state, &caller, &reasons::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(reasons::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = reasons::query(&engine, caller.tenant(), &params(&asked)).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

@@ -9,9 +9,9 @@ use utoipa::IntoParams;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 const MESSAGE: &str = "message_id";
 const TAKEN: [Parameter; 1] = [Parameter::Own(MESSAGE)];
@@ -36,15 +36,7 @@ pub struct SiteMessageParams {
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(CommonParams, SiteMessageParams),
-    responses(
-        (status = 200, description = "One row for each message and variant; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_site_messages(
     State(state): State<AppState>,
@@ -54,7 +46,11 @@ pub async fn get_site_messages(
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
     let params = site_messages::Params { range: asked.query.range, message_id: asked.query.own(MESSAGE) };
-    let found = site_messages::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &site_messages::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(site_messages::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = site_messages::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

@@ -9,9 +9,9 @@ use super::{ALPHA, GOAL, GoalParams, WINDOW_DAYS, alpha, window_days};
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 3] = [Parameter::Own(GOAL), Parameter::Own(WINDOW_DAYS), Parameter::Own(ALPHA)];
 
@@ -27,15 +27,7 @@ const TAKEN: [Parameter; 3] = [Parameter::Own(GOAL), Parameter::Own(WINDOW_DAYS)
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(("id" = String, Path, description = "The sequence"), CommonParams, GoalParams),
-    responses(
-        (status = 200, description = "One row for each goal, step and way; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_branches(
     State(state): State<AppState>,
@@ -53,7 +45,11 @@ pub async fn get_branches(
         window_days: window_days(&asked.query)?,
         alpha: alpha(&asked.query)?,
     };
-    let found = branches::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &branches::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(branches::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = branches::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

@@ -10,9 +10,9 @@ use super::{ALPHA, GOAL, GoalParams, WINDOW_DAYS, alpha, number, window_days};
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 const CONTROL: &str = "control";
 const VERSION: &str = "sequence_version";
@@ -49,15 +49,7 @@ pub struct LiftParams {
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(("id" = String, Path, description = "The sequence"), CommonParams, GoalParams, LiftParams),
-    responses(
-        (status = 200, description = "Two rows for each goal and arm, one for each metric; the same rows in every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_lift(
     State(state): State<AppState>,
@@ -77,7 +69,11 @@ pub async fn get_lift(
         control: asked.query.own(CONTROL),
         alpha: alpha(&asked.query)?,
     };
-    let found = lift::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &lift::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(lift::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = lift::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }

@@ -10,9 +10,9 @@ use super::{CALENDAR, calendar, without_suffix};
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::report::answer::{self, Envelope};
+use crate::report::answer;
 use crate::report::params::{CommonParams, Parameter};
-use crate::report::{Asked, Meta};
+use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 2] = [Parameter::By, Parameter::Own(CALENDAR)];
 
@@ -45,16 +45,7 @@ pub struct StepParams {
         ("id" = String, Path, description = "The sequence; `.csv` or `.json` behind it names the format"),
         CommonParams, StepParams
     ),
-    responses(
-        (status = 200, description = "One row for each step, in the order in which runs come to them; the same rows in \
-                                      every format",
-            content((Envelope = "application/json"), (String = "text/csv")),
-            headers(
-                ("X-Lake-Version" = i64, description = "Version of the table that was read"),
-                ("X-Watermark" = String, description = "The time up to which the table is complete"),
-            )),
-        ReportProblems,
-    )
+    responses(ReportRows, ReportProblems)
 )]
 pub async fn get_steps(
     State(state): State<AppState>,
@@ -70,7 +61,11 @@ pub async fn get_steps(
         by: asked.query.by.clone().unwrap_or_default(),
         calendar: calendar(&asked.query),
     };
-    let found = steps::query(&state.engine, caller.tenant(), &params).await?;
+    let engine = asked.engine(&state, &caller, &steps::TABLES).await?;
+    if let Some(unchanged) = asked.unchanged(steps::DEFINITION) {
+        return Ok(unchanged);
+    }
+    let found = steps::query(&engine, caller.tenant(), &params).await?;
     let meta = Meta::of(&found.meta, &asked.query);
     answer::all(&asked, &found.schema, found.batches, &meta).await
 }
