@@ -18,10 +18,10 @@ async fn get_unless(api: &TestApi, address: &str, key: &str, tag: &header::Heade
     api.send(request.header(header::IF_NONE_MATCH, tag).body(Body::empty()).unwrap()).await
 }
 
-/// More rows in every table, and in each a newer version.
+/// More rows in every table, and in each a newer version. They lie in the week before, within the window of a funnel.
 async fn more_rows(api: &TestApi) {
     for table in Table::ALL {
-        commit_rows(api, table, start() - TimeDelta::days(9), 5, start() + TimeDelta::hours(1)).await;
+        commit_rows(api, table, start() - TimeDelta::days(5), 5, start() + TimeDelta::hours(1)).await;
     }
 }
 
