@@ -24,8 +24,8 @@ use touchline_pipeline::scan::LakeScan;
 use touchline_schemas::tables::message_deliveries::{self as column, ATTEMPT_ID};
 use touchline_schemas::tables::{Table, identities, identity_edges};
 
-use super::work::{News, Part, blocking};
-use crate::event_sets::{Found, Replaced, find, replace};
+use super::work::{Part, blocking};
+use crate::event_sets::{Found, News, Replaced, find, replace, scan_events};
 use crate::{JobError, JobReport};
 
 /// The columns by which one sees whether a person's delivery is touched.
@@ -70,10 +70,10 @@ impl Touched {
 impl Part<'_> {
     /// Computes the deliveries that came, and those that the news have touched.
     pub(super) async fn absorb(&self, news: &News, report: &mut JobReport) -> Result<Replaced, JobError> {
-        let people = self.people().await?;
-        let stored = self.work.stored.files(self.tenant);
+        let people = self.sources.people(self.engine, self.tenant).await?;
+        let stored = self.sources.stored.files(self.tenant);
         let mut touched = self.changed_people(news, report).await?;
-        let scan = self.events(news.events.clone(), report);
+        let scan = scan_events(&news.events, report);
         let mut sets = read_together(self.engine, scan, &SOURCE).await.map_err(JobError::failed)?;
         let keys: HashSet<String> = sets.keys().map(|key| key.into_owned()).collect();
         let mut found = if keys.is_empty() {
@@ -93,7 +93,7 @@ impl Part<'_> {
                 touched.add(person, at_us, at_us);
             }
         }
-        let scan = self.events(news.events.clone(), report);
+        let scan = scan_events(&news.events, report);
         let reached = goal_events(self.engine, scan, &people, self.goals, |event| {
             touched.add(event.person, event.at_us, event.at_us);
         });

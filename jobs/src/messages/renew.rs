@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use touchline_lake::Change;
+use touchline_lake::{Change, DataFile};
 use touchline_pipeline::event_sets::{Part as Keys, count, read};
 use touchline_pipeline::identities::People;
 use touchline_pipeline::messages::SOURCE;
@@ -18,7 +18,7 @@ use touchline_schemas::tables::Table;
 
 use super::work::{Part, blocking};
 use crate::derived::{Replacement, day_of, write_days};
-use crate::event_sets::Replaced;
+use crate::event_sets::{Replaced, scan_events};
 use crate::{JobError, JobReport};
 
 /// Events of messages whose sets are held in memory at once.
@@ -27,7 +27,7 @@ const EVENTS_PER_PART: u64 = 3_000_000;
 impl Part<'_> {
     /// Computes all of the tenant's deliveries.
     pub(super) async fn renew(&self, report: &mut JobReport) -> Result<Replaced, JobError> {
-        let people = self.people().await?;
+        let people = self.sources.people(self.engine, self.tenant).await?;
         let of = self.message_events(report).await?.div_ceil(EVENTS_PER_PART).max(1);
         let mut journeys = Journeys::default();
         let mut kept = Vec::new();
@@ -50,13 +50,13 @@ impl Part<'_> {
             };
             self.write(attempts, &conversions, &mut replacement).await?;
         }
-        replacement.remove.extend_from_slice(self.work.stored.files(self.tenant));
+        replacement.remove.extend_from_slice(self.sources.stored.files(self.tenant));
         Ok(Replaced { replacement, change: Change { tenant: self.tenant, files: None } })
     }
 
     /// How many events of messages there are.
     async fn message_events(&self, report: &mut JobReport) -> Result<u64, JobError> {
-        let files = self.work.events.files(self.tenant).to_vec();
+        let files = self.sources.events.files(self.tenant).to_vec();
         if files.iter().map(|file| file.rows).sum::<u64>() <= EVENTS_PER_PART {
             return Ok(0);
         }
@@ -70,7 +70,7 @@ impl Part<'_> {
         people: &Arc<People>,
         report: &mut JobReport,
     ) -> Result<Vec<Attempts>, JobError> {
-        let scan = self.events(self.work.events.files(self.tenant).to_vec(), report);
+        let scan = scan_events(self.sources.events.files(self.tenant), report);
         let heaps = read(self.engine, scan, &SOURCE, keys).await.map_err(JobError::failed)?;
         let tasks = heaps.into_iter().map(|sets| {
             let people = Arc::clone(people);
@@ -90,8 +90,9 @@ impl Part<'_> {
             return Ok(Arc::default());
         };
         let days = day_of(first_us)..=day_of(last_us.saturating_add(self.goals.longest_window_us()));
-        let files = self.work.events.files(self.tenant).iter().filter(|file| days.contains(&file.date));
-        let scan = self.events(files.cloned().collect(), report);
+        let files = self.sources.events.files(self.tenant).iter().filter(|file| days.contains(&file.date));
+        let files: Vec<DataFile> = files.cloned().collect();
+        let scan = scan_events(&files, report);
         let found = goal_events(self.engine, scan, people, self.goals, |event| journeys.add_goal_event(&event)).await;
         found.map_err(JobError::failed)?;
         let goals = self.goals.clone();
