@@ -7,6 +7,7 @@
 //! than the longest window.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringViewArray};
@@ -88,11 +89,8 @@ impl Part<'_> {
             add_exposed(rows, &mut touched).map_err(JobError::failed)?;
         }
         let mut attempts = vec![self.attempts_of(sets, &people).await?];
-        for (person, exposed_at_us) in attempts[0].exposures() {
-            if let Some(at_us) = exposed_at_us {
-                touched.add(person, at_us, at_us);
-            }
-        }
+        let exposures = attempts[0].exposures(|person, _, at_us| touched.add(person, at_us, at_us));
+        exposures.map_err(JobError::failed)?;
         let scan = scan_events(&news.events, report);
         let reached = goal_events(self.engine, scan, &people, self.goals, |event| {
             touched.add(event.person, event.at_us, event.at_us);
@@ -111,7 +109,7 @@ impl Part<'_> {
             }
         }
         attempts.push(self.attempts_of(sets, &people).await?);
-        attempts.iter().for_each(|attempts| attempts.add_to(&mut journeys));
+        attempts.iter().try_for_each(|attempts| attempts.add_to(&mut journeys)).map_err(JobError::failed)?;
         let conversions = self.conversions(journeys, &people, report).await?;
         let mut rows = Vec::new();
         for attempts in attempts.into_iter().filter(|attempts| !attempts.is_empty()) {
@@ -126,7 +124,7 @@ impl Part<'_> {
 
     async fn attempts_of(&self, sets: EventSets, people: &Arc<People>) -> Result<Attempts, JobError> {
         let people = Arc::clone(people);
-        blocking(move || Attempts::of(sets, &people)).await
+        blocking(move || Ok::<_, Infallible>(Attempts::of(sets, &people))).await
     }
 
     /// Everybody one of whose ids changed hands, before or now.

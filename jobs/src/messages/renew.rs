@@ -4,6 +4,7 @@
 //! there are so many events that not all sets fit into memory, they are gathered and written part by part, and events
 //! are read twice.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use touchline_lake::{Change, DataFile};
@@ -31,23 +32,26 @@ impl Part<'_> {
         let of = self.message_events(report).await?.div_ceil(EVENTS_PER_PART).max(1);
         let mut journeys = Journeys::default();
         let mut kept = Vec::new();
-        for number in 0..of {
+        // Nothing can follow where there are no goals.
+        for number in (0..of).filter(|_| !self.goals.is_empty()) {
             self.context.check_cancelled()?;
             kept.clear();
-            kept = self.attempts(Keys { number, of }, &people, report).await?;
-            kept.iter().for_each(|attempts| attempts.add_to(&mut journeys));
+            let attempts = self.attempts(Keys { number, of }, &people, report).await?;
+            (kept, journeys) = blocking(move || {
+                let added = attempts.iter().try_for_each(|attempts| attempts.add_to(&mut journeys));
+                added.map(|()| (attempts, journeys))
+            })
+            .await?;
         }
         let conversions = self.conversions(journeys, &people, report).await?;
         let mut replacement = Replacement::default();
         for number in 0..of {
             self.context.check_cancelled()?;
-            let attempts = match of {
-                1 => std::mem::take(&mut kept),
-                _ => {
-                    kept.clear();
-                    self.attempts(Keys { number, of }, &people, report).await?
-                }
-            };
+            let mut attempts = std::mem::take(&mut kept);
+            if of > 1 || self.goals.is_empty() {
+                attempts.clear();
+                attempts = self.attempts(Keys { number, of }, &people, report).await?;
+            }
             self.write(attempts, &conversions, &mut replacement).await?;
         }
         replacement.remove.extend_from_slice(self.sources.stored.files(self.tenant));
@@ -74,7 +78,7 @@ impl Part<'_> {
         let heaps = read(self.engine, scan, &SOURCE, keys).await.map_err(JobError::failed)?;
         let tasks = heaps.into_iter().map(|sets| {
             let people = Arc::clone(people);
-            blocking(move || Attempts::of(sets, &people))
+            blocking(move || Ok::<_, Infallible>(Attempts::of(sets, &people)))
         });
         futures::future::try_join_all(tasks).await
     }
