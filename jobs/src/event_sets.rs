@@ -2,7 +2,9 @@
 //!
 //! A job over such a table takes three steps. It reads the new events (`touchline_pipeline::event_sets::read`), finds
 //! the stored rows of their keys ([`find`]) and adds their sets, and computes the rows anew, which [`replace`] then
-//! writes: only files in which a row changed, and of each day the small ones with them.
+//! writes: only files in which a row changed, and of each day the small ones with them. What is new, [`Sources`] tell.
+
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
 use uuid::Uuid;
 
+pub use self::sources::{How, News, Sources, Todo, scan_events};
 use crate::derived::{Replacement, as_stored, split_days, write_day};
 use crate::{JobContext, JobError, JobReport};
 

@@ -19,8 +19,9 @@ use touchline_pipeline::QueryEngine;
 use touchline_schemas::control::ControlDb;
 use touchline_schemas::tables::Table;
 
-use self::work::{How, Work};
+use self::work::Work;
 use crate::derived::Replacement;
+use crate::event_sets::How;
 use crate::{Job, JobContext, JobError, JobPlan, JobReport, RunRequest};
 
 const NAME: &str = "messages";
@@ -48,36 +49,36 @@ impl Job for MessagesJob {
     async fn plan(&self, request: RunRequest, _: &JobContext) -> Result<JobPlan, JobError> {
         let work = Work::find(&self.engine, &self.control, request).await?;
         Ok(JobPlan {
-            source_version: Some(work.events.version),
-            parts: work.tenants.iter().map(|(tenant, todo)| work.plan(*tenant, todo)).collect(),
+            source_version: Some(work.sources.events.version),
+            parts: work.tenants.iter().map(|(tenant, (todo, _))| work.sources.plan(*tenant, todo)).collect(),
         })
     }
 
     async fn run(&self, request: RunRequest, context: &JobContext) -> Result<JobReport, JobError> {
         let work = Work::find(&self.engine, &self.control, request).await?;
         let mut report = JobReport {
-            source_version: Some(work.events.version),
-            watermark: work.watermark(),
+            source_version: Some(work.sources.events.version),
+            watermark: work.sources.watermark(),
             ..JobReport::default()
         };
-        if work.tenants.is_empty() && work.is_up_to_date() {
+        if work.tenants.is_empty() && work.sources.is_up_to_date(&work.settings) {
             // A run that was cut off right after its commit has left this for the next.
             report.unchanged = !rollups::catch_up(&self.engine, request, context, &mut report).await?;
             return Ok(report);
         }
 
-        let parts = work.tenants.iter().map(|(tenant, todo)| work.plan(*tenant, todo).rows);
+        let parts = work.tenants.iter().map(|(tenant, (todo, _))| work.sources.plan(*tenant, todo).rows);
         context.progress.expect(parts.sum());
         let table = self.engine.lake().table(Table::MessageDeliveries);
         let (mut replacement, mut changes) = (Replacement::default(), Vec::new());
-        for (tenant, todo) in &work.tenants {
+        for (tenant, (todo, goals)) in &work.tenants {
             context.check_cancelled()?;
-            let part = work::Part { engine: &self.engine, work: &work, tenant: *tenant, goals: &todo.goals, context };
+            let part = work::Part { engine: &self.engine, sources: &work.sources, tenant: *tenant, goals, context };
             let replaced = match &todo.how {
                 How::Renew => part.renew(&mut report).await?,
                 How::Absorb(news) => part.absorb(news, &mut report).await?,
             };
-            context.progress.advance(work.plan(*tenant, todo).rows);
+            context.progress.advance(work.sources.plan(*tenant, todo).rows);
             replacement.add.extend(replaced.replacement.add);
             replacement.remove.extend(replaced.replacement.remove);
             changes.push(replaced.change);
@@ -85,14 +86,15 @@ impl Job for MessagesJob {
         report.rows_written = replacement.add.iter().map(|file| file.rows).sum();
         report.bytes_written = replacement.add.iter().map(|file| file.size_bytes).sum();
         let info = CommitInfo {
-            source_version: Some(work.events.version),
+            source_version: Some(work.sources.events.version),
             watermark: report.watermark,
-            sources: work.sources(),
+            sources: work.sources.versions(),
             settings: work.settings.clone(),
             changes,
             ..CommitInfo::default()
         };
-        let committed = replacement.commit_with(table, NAME, work.stored.version, info, context.clock.now()).await;
+        let committed =
+            replacement.commit_with(table, NAME, work.sources.stored.version, info, context.clock.now()).await;
         committed.map_err(JobError::failed)?;
         rollups::catch_up(&self.engine, request, context, &mut report).await?;
         Ok(report)

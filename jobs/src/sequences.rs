@@ -17,8 +17,9 @@ use touchline_lake::CommitInfo;
 use touchline_pipeline::QueryEngine;
 use touchline_schemas::tables::Table;
 
-use self::work::{How, Part, Work};
+use self::work::{Part, Work};
 use crate::derived::Replacement;
+use crate::event_sets::How;
 use crate::{Job, JobContext, JobError, JobPlan, JobReport, RunRequest};
 
 const NAME: &str = "sequences";
@@ -45,20 +46,20 @@ impl Job for SequencesJob {
     async fn plan(&self, request: RunRequest, _: &JobContext) -> Result<JobPlan, JobError> {
         let work = Work::find(&self.engine, request).await?;
         Ok(JobPlan {
-            source_version: Some(work.events.version),
-            parts: work.tenants.iter().map(|(tenant, todo)| work.plan(*tenant, todo)).collect(),
+            source_version: Some(work.sources.events.version),
+            parts: work.tenants.iter().map(|(tenant, todo)| work.sources.plan(*tenant, todo)).collect(),
         })
     }
 
     async fn run(&self, request: RunRequest, context: &JobContext) -> Result<JobReport, JobError> {
         let work = Work::find(&self.engine, request).await?;
         let mut report = JobReport {
-            source_version: Some(work.events.version),
-            watermark: work.watermark(),
+            source_version: Some(work.sources.events.version),
+            watermark: work.sources.watermark(),
             ..JobReport::default()
         };
         let mut changed = false;
-        if !work.tenants.is_empty() || !work.is_up_to_date() {
+        if !work.tenants.is_empty() || !work.sources.is_up_to_date(&work.settings) {
             self.update_runs(&work, context, &mut report).await?;
             changed = true;
         }
@@ -71,16 +72,17 @@ impl Job for SequencesJob {
 impl SequencesJob {
     /// Brings the runs up to the events, in one commit.
     async fn update_runs(&self, work: &Work, context: &JobContext, report: &mut JobReport) -> Result<(), JobError> {
-        context.progress.expect(work.tenants.iter().map(|(tenant, todo)| work.plan(*tenant, todo).rows).sum());
+        let parts = work.tenants.iter().map(|(tenant, todo)| work.sources.plan(*tenant, todo).rows);
+        context.progress.expect(parts.sum());
         let (mut replacement, mut changes) = (Replacement::default(), Vec::new());
         for (tenant, todo) in &work.tenants {
             context.check_cancelled()?;
-            let part = Part { engine: &self.engine, work, tenant: *tenant, context };
+            let part = Part { engine: &self.engine, sources: &work.sources, tenant: *tenant, context };
             let replaced = match &todo.how {
                 How::Renew => part.renew(report).await?,
                 How::Absorb(news) => part.absorb(news, report).await?,
             };
-            context.progress.advance(work.plan(*tenant, todo).rows);
+            context.progress.advance(work.sources.plan(*tenant, todo).rows);
             replacement.add.extend(replaced.replacement.add);
             replacement.remove.extend(replaced.replacement.remove);
             changes.push(replaced.change);
@@ -88,15 +90,16 @@ impl SequencesJob {
         report.rows_written += replacement.add.iter().map(|file| file.rows).sum::<u64>();
         report.bytes_written += replacement.add.iter().map(|file| file.size_bytes).sum::<u64>();
         let info = CommitInfo {
-            source_version: Some(work.events.version),
+            source_version: Some(work.sources.events.version),
             watermark: report.watermark,
-            sources: work.sources(),
+            sources: work.sources.versions(),
             settings: work.settings.clone(),
             changes,
             ..CommitInfo::default()
         };
         let table = self.engine.lake().table(Table::SequenceRuns);
-        let committed = replacement.commit_with(table, NAME, work.stored.version, info, context.clock.now()).await;
+        let committed =
+            replacement.commit_with(table, NAME, work.sources.stored.version, info, context.clock.now()).await;
         committed.map_err(JobError::failed)?;
         Ok(())
     }

@@ -18,4 +18,4 @@ mod stored;
 pub use events::{EventRow, Key};
 pub use read::{Part, Source, count, read, read_together};
 pub use sets::{Event, EventSets, SetRef, SortedSets};
-pub(crate) use stored::list_of;
+pub(crate) use stored::{Chosen, list_of};

@@ -8,11 +8,17 @@ use std::hash::BuildHasher;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Texts {
     hasher: DefaultHashBuilder,
-    table: HashTable<u32>,
-    /// Where each text ends in `bytes`.
-    ends: Vec<usize>,
-    bytes: Vec<u8>,
+    table: HashTable<Slot>,
+    /// Each with its kind before it.
+    texts: TextList,
     last: Option<u32>,
+}
+
+/// The number of a text. Its hash is kept, so that a table that grows need not look at the texts.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    hash: u32,
+    number: u32,
 }
 
 impl Texts {
@@ -20,19 +26,17 @@ impl Texts {
     #[inline]
     pub fn number(&mut self, kind: u8, text: &[u8]) -> u32 {
         // What stands beside it in a file is often the same.
-        if let Some(last) = self.last.filter(|last| is(entry(&self.ends, &self.bytes, *last), kind, text)) {
+        if let Some(last) = self.last.filter(|last| is(self.texts.get(*last), kind, text)) {
             return last;
         }
-        let Self { hasher, table, ends, bytes, last } = self;
-        let hash = hasher.hash_one((kind, text));
-        let number = match table.find(hash, |number| is(entry(ends, bytes, *number), kind, text)) {
-            Some(number) => *number,
+        let Self { hasher, table, texts, last } = self;
+        let hash = hasher.hash_one((kind, text)) as u32;
+        let is_it = |slot: &Slot| slot.hash == hash && is(texts.get(slot.number), kind, text);
+        let number = match table.find(spread(hash), is_it) {
+            Some(slot) => slot.number,
             None => {
-                let number = ends.len() as u32;
-                bytes.push(kind);
-                bytes.extend_from_slice(text);
-                ends.push(bytes.len());
-                table.insert_unique(hash, number, |number| rehash(hasher, entry(ends, bytes, *number)));
+                let number = texts.push_of(kind, text);
+                table.insert_unique(spread(hash), Slot { hash, number }, |slot| spread(slot.hash));
                 number
             }
         };
@@ -42,7 +46,7 @@ impl Texts {
 
     /// Kind and text of a number.
     pub fn get(&self, number: u32) -> (u8, &[u8]) {
-        match entry(&self.ends, &self.bytes, number) {
+        match self.texts.get(number) {
             [kind, text @ ..] => (*kind, text),
             [] => (0, &[]),
         }
@@ -50,30 +54,22 @@ impl Texts {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.texts.len()
     }
 
     /// Bytes of memory that they take.
     pub fn size_bytes(&self) -> usize {
-        self.table.allocation_size() + self.ends.capacity() * size_of::<usize>() + self.bytes.capacity()
+        self.table.allocation_size() + self.texts.size_bytes()
     }
 }
 
-fn entry<'a>(ends: &[usize], bytes: &'a [u8], number: u32) -> &'a [u8] {
-    let number = number as usize;
-    let start = number.checked_sub(1).map_or(0, |before| ends[before]);
-    &bytes[start..ends[number]]
+/// The table wants all bits to differ.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn is(entry: &[u8], kind: u8, text: &[u8]) -> bool {
     entry.len() == text.len() + 1 && entry[0] == kind && &entry[1..] == text
-}
-
-fn rehash(hasher: &DefaultHashBuilder, entry: &[u8]) -> u64 {
-    match entry {
-        [kind, text @ ..] => hasher.hash_one((*kind, text)),
-        [] => 0,
-    }
 }
 
 /// Those whom sessions and events belong to: the visitor id, else the user id. Who has neither is number 0.
@@ -165,33 +161,64 @@ impl Values {
 
 /// Texts in a row, of which most are looked at once or never: their bytes, without looking for equals.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct TextList {
-    ends: Vec<usize>,
+pub(crate) struct TextList(Vec<TextPage>);
+
+/// So many texts that one of them never has a page of 4 GiB, which `ends` could not say.
+const PAGE_TEXTS: usize = 1 << 10;
+
+/// Pages do not move when others come, so that a list that grows copies nothing.
+#[derive(Debug, Clone, Default)]
+struct TextPage {
+    /// Where each text ends in `bytes`.
+    ends: Vec<u32>,
     bytes: Vec<u8>,
 }
 
 impl TextList {
     /// Puts a text at the end, and says at which place that is.
     pub fn push(&mut self, text: &[u8]) -> u32 {
-        self.bytes.extend_from_slice(text);
-        self.ends.push(self.bytes.len());
-        self.ends.len() as u32 - 1
+        self.append(&[], text)
     }
 
     /// Likewise, with a kind before the text.
     pub fn push_of(&mut self, kind: u8, text: &[u8]) -> u32 {
-        self.bytes.push(kind);
-        self.push(text)
+        self.append(&[kind], text)
+    }
+
+    fn append(&mut self, head: &[u8], tail: &[u8]) -> u32 {
+        if self.0.last().is_none_or(|last| last.ends.len() == PAGE_TEXTS) {
+            // The texts of a list are mostly of a length.
+            let page = self.0.last().map_or_else(TextPage::default, |last| TextPage {
+                ends: Vec::with_capacity(PAGE_TEXTS),
+                bytes: Vec::with_capacity(last.bytes.len()),
+            });
+            self.0.push(page);
+        }
+        let before = (self.0.len() - 1) * PAGE_TEXTS;
+        let page = &mut self.0[before / PAGE_TEXTS];
+        page.bytes.extend_from_slice(head);
+        page.bytes.extend_from_slice(tail);
+        page.ends.push(page.bytes.len() as u32);
+        (before + page.ends.len() - 1) as u32
     }
 
     /// The bytes of the text at a place.
+    #[inline]
     pub fn get(&self, place: u32) -> &[u8] {
-        entry(&self.ends, &self.bytes, place)
+        let (page, place) = (&self.0[place as usize / PAGE_TEXTS], place as usize % PAGE_TEXTS);
+        let start = place.checked_sub(1).map_or(0, |before| page.ends[before]);
+        &page.bytes[start as usize..page.ends[place] as usize]
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * PAGE_TEXTS + last.ends.len())
     }
 
     /// Bytes of memory that they take.
     pub fn size_bytes(&self) -> usize {
-        self.ends.capacity() * size_of::<usize>() + self.bytes.capacity()
+        let of = |page: &TextPage| page.ends.capacity() * size_of::<u32>() + page.bytes.capacity();
+        self.0.iter().map(of).sum::<usize>() + self.0.capacity() * size_of::<TextPage>()
     }
 }
 
@@ -210,6 +237,21 @@ mod tests {
         assert_eq!(texts.number(1, b""), 138);
         assert_eq!(texts.get(3), (1, &b"text-3"[..]));
         assert_eq!(texts.get(138), (1, &b""[..]));
+    }
+
+    #[test]
+    fn texts_lie_where_they_were_put_across_pages() {
+        let (mut texts, mut list) = (Texts::default(), TextList::default());
+        let word = |number: u32| "ab".repeat(number as usize % 3) + &number.to_string();
+        for number in 0..5_000 {
+            assert_eq!(texts.number(1, word(number).as_bytes()), number);
+            assert_eq!(list.push(word(number).as_bytes()), number);
+        }
+        for number in (0..5_000).rev() {
+            assert_eq!(texts.number(1, word(number).as_bytes()), number);
+            assert_eq!((texts.get(number), list.get(number)), ((1, word(number).as_bytes()), word(number).as_bytes()));
+        }
+        assert_eq!((texts.len(), list.len()), (5_000, 5_000));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod intern;
 mod lean;
 pub mod lift;
 pub mod messages;
+mod paged;
 pub mod paths;
 pub mod reports;
 pub mod retention;

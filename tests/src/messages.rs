@@ -135,9 +135,14 @@ pub fn history(random: &mut SmallRng, length: usize) -> Vec<Sent> {
                     ("system", &[r#""site_message""#, r#""rule""#, r#""pigeon""#]),
                     ("cost", &["0.0004", r#""1.5""#, "-1"]),
                     ("decision_id", &[r#""event-0001""#, r#""event-0002""#]),
+                    // What nobody asks for, and not everybody can read.
+                    ("form", &[r#"{"reason":"cap"}"#, "1e999", r#""\ud800""#]),
                 ] {
-                    if random.random_bool(0.25) {
-                        said.push(format!(r#""{name}":{}"#, values.choose(random).unwrap()));
+                    // Some say a thing twice.
+                    for _ in 0..random.random_range(1..3) {
+                        if random.random_bool(0.2) {
+                            said.push(format!(r#""{name}":{}"#, values.choose(random).unwrap()));
+                        }
                     }
                 }
                 sent.with(TextField::Properties, &format!("{{{}}}", said.join(",")))

@@ -7,6 +7,7 @@
 //! than the longest window.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringViewArray};
@@ -24,8 +25,8 @@ use touchline_pipeline::scan::LakeScan;
 use touchline_schemas::tables::message_deliveries::{self as column, ATTEMPT_ID};
 use touchline_schemas::tables::{Table, identities, identity_edges};
 
-use super::work::{News, Part, blocking};
-use crate::event_sets::{Found, Replaced, find, replace};
+use super::work::{Part, blocking};
+use crate::event_sets::{Found, News, Replaced, find, replace, scan_events};
 use crate::{JobError, JobReport};
 
 /// The columns by which one sees whether a person's delivery is touched.
@@ -70,10 +71,10 @@ impl Touched {
 impl Part<'_> {
     /// Computes the deliveries that came, and those that the news have touched.
     pub(super) async fn absorb(&self, news: &News, report: &mut JobReport) -> Result<Replaced, JobError> {
-        let people = self.people().await?;
-        let stored = self.work.stored.files(self.tenant);
+        let people = self.sources.people(self.engine, self.tenant).await?;
+        let stored = self.sources.stored.files(self.tenant);
         let mut touched = self.changed_people(news, report).await?;
-        let scan = self.events(news.events.clone(), report);
+        let scan = scan_events(&news.events, report);
         let mut sets = read_together(self.engine, scan, &SOURCE).await.map_err(JobError::failed)?;
         let keys: HashSet<String> = sets.keys().map(|key| key.into_owned()).collect();
         let mut found = if keys.is_empty() {
@@ -88,12 +89,9 @@ impl Part<'_> {
             add_exposed(rows, &mut touched).map_err(JobError::failed)?;
         }
         let mut attempts = vec![self.attempts_of(sets, &people).await?];
-        for (person, exposed_at_us) in attempts[0].exposures() {
-            if let Some(at_us) = exposed_at_us {
-                touched.add(person, at_us, at_us);
-            }
-        }
-        let scan = self.events(news.events.clone(), report);
+        let exposures = attempts[0].exposures(|person, _, at_us| touched.add(person, at_us, at_us));
+        exposures.map_err(JobError::failed)?;
+        let scan = scan_events(&news.events, report);
         let reached = goal_events(self.engine, scan, &people, self.goals, |event| {
             touched.add(event.person, event.at_us, event.at_us);
         });
@@ -111,7 +109,7 @@ impl Part<'_> {
             }
         }
         attempts.push(self.attempts_of(sets, &people).await?);
-        attempts.iter().for_each(|attempts| attempts.add_to(&mut journeys));
+        attempts.iter().try_for_each(|attempts| attempts.add_to(&mut journeys)).map_err(JobError::failed)?;
         let conversions = self.conversions(journeys, &people, report).await?;
         let mut rows = Vec::new();
         for attempts in attempts.into_iter().filter(|attempts| !attempts.is_empty()) {
@@ -126,7 +124,7 @@ impl Part<'_> {
 
     async fn attempts_of(&self, sets: EventSets, people: &Arc<People>) -> Result<Attempts, JobError> {
         let people = Arc::clone(people);
-        blocking(move || Attempts::of(sets, &people)).await
+        blocking(move || Ok::<_, Infallible>(Attempts::of(sets, &people))).await
     }
 
     /// Everybody one of whose ids changed hands, before or now.

@@ -4,9 +4,10 @@
 //! there are so many events that not all sets fit into memory, they are gathered and written part by part, and events
 //! are read twice.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use touchline_lake::Change;
+use touchline_lake::{Change, DataFile};
 use touchline_pipeline::event_sets::{Part as Keys, count, read};
 use touchline_pipeline::identities::People;
 use touchline_pipeline::messages::SOURCE;
@@ -18,7 +19,7 @@ use touchline_schemas::tables::Table;
 
 use super::work::{Part, blocking};
 use crate::derived::{Replacement, day_of, write_days};
-use crate::event_sets::Replaced;
+use crate::event_sets::{Replaced, scan_events};
 use crate::{JobError, JobReport};
 
 /// Events of messages whose sets are held in memory at once.
@@ -27,36 +28,39 @@ const EVENTS_PER_PART: u64 = 3_000_000;
 impl Part<'_> {
     /// Computes all of the tenant's deliveries.
     pub(super) async fn renew(&self, report: &mut JobReport) -> Result<Replaced, JobError> {
-        let people = self.people().await?;
+        let people = self.sources.people(self.engine, self.tenant).await?;
         let of = self.message_events(report).await?.div_ceil(EVENTS_PER_PART).max(1);
         let mut journeys = Journeys::default();
         let mut kept = Vec::new();
-        for number in 0..of {
+        // Nothing can follow where there are no goals.
+        for number in (0..of).filter(|_| !self.goals.is_empty()) {
             self.context.check_cancelled()?;
             kept.clear();
-            kept = self.attempts(Keys { number, of }, &people, report).await?;
-            kept.iter().for_each(|attempts| attempts.add_to(&mut journeys));
+            let attempts = self.attempts(Keys { number, of }, &people, report).await?;
+            (kept, journeys) = blocking(move || {
+                let added = attempts.iter().try_for_each(|attempts| attempts.add_to(&mut journeys));
+                added.map(|()| (attempts, journeys))
+            })
+            .await?;
         }
         let conversions = self.conversions(journeys, &people, report).await?;
         let mut replacement = Replacement::default();
         for number in 0..of {
             self.context.check_cancelled()?;
-            let attempts = match of {
-                1 => std::mem::take(&mut kept),
-                _ => {
-                    kept.clear();
-                    self.attempts(Keys { number, of }, &people, report).await?
-                }
-            };
+            let mut attempts = std::mem::take(&mut kept);
+            if of > 1 || self.goals.is_empty() {
+                attempts.clear();
+                attempts = self.attempts(Keys { number, of }, &people, report).await?;
+            }
             self.write(attempts, &conversions, &mut replacement).await?;
         }
-        replacement.remove.extend_from_slice(self.work.stored.files(self.tenant));
+        replacement.remove.extend_from_slice(self.sources.stored.files(self.tenant));
         Ok(Replaced { replacement, change: Change { tenant: self.tenant, files: None } })
     }
 
     /// How many events of messages there are.
     async fn message_events(&self, report: &mut JobReport) -> Result<u64, JobError> {
-        let files = self.work.events.files(self.tenant).to_vec();
+        let files = self.sources.events.files(self.tenant).to_vec();
         if files.iter().map(|file| file.rows).sum::<u64>() <= EVENTS_PER_PART {
             return Ok(0);
         }
@@ -70,11 +74,11 @@ impl Part<'_> {
         people: &Arc<People>,
         report: &mut JobReport,
     ) -> Result<Vec<Attempts>, JobError> {
-        let scan = self.events(self.work.events.files(self.tenant).to_vec(), report);
+        let scan = scan_events(self.sources.events.files(self.tenant), report);
         let heaps = read(self.engine, scan, &SOURCE, keys).await.map_err(JobError::failed)?;
         let tasks = heaps.into_iter().map(|sets| {
             let people = Arc::clone(people);
-            blocking(move || Attempts::of(sets, &people))
+            blocking(move || Ok::<_, Infallible>(Attempts::of(sets, &people)))
         });
         futures::future::try_join_all(tasks).await
     }
@@ -90,8 +94,9 @@ impl Part<'_> {
             return Ok(Arc::default());
         };
         let days = day_of(first_us)..=day_of(last_us.saturating_add(self.goals.longest_window_us()));
-        let files = self.work.events.files(self.tenant).iter().filter(|file| days.contains(&file.date));
-        let scan = self.events(files.cloned().collect(), report);
+        let files = self.sources.events.files(self.tenant).iter().filter(|file| days.contains(&file.date));
+        let files: Vec<DataFile> = files.cloned().collect();
+        let scan = scan_events(&files, report);
         let found = goal_events(self.engine, scan, people, self.goals, |event| journeys.add_goal_event(&event)).await;
         found.map_err(JobError::failed)?;
         let goals = self.goals.clone();

@@ -11,8 +11,8 @@ use touchline_pipeline::scan::LakeScan;
 use touchline_pipeline::sequences::{SOURCE, runs_batch};
 use touchline_schemas::tables::{Table, identities, identity_edges, sequence_runs as column};
 
-use super::work::{News, Part};
-use crate::event_sets::{Replaced, find, replace};
+use super::work::Part;
+use crate::event_sets::{News, Replaced, find, replace, scan_events};
 use crate::{JobError, JobReport};
 
 /// Which stored runs are computed anew.
@@ -53,8 +53,8 @@ impl Part<'_> {
     /// Brings the tenant's runs up to what is new.
     pub(super) async fn absorb(&self, news: &News, report: &mut JobReport) -> Result<Replaced, JobError> {
         let table = self.engine.lake().table(Table::SequenceRuns);
-        let stored = self.work.stored.files(self.tenant);
-        let scan = self.events(&news.events, report);
+        let stored = self.sources.stored.files(self.tenant);
+        let scan = scan_events(&news.events, report);
         let mut sets = read_together(self.engine, scan, &SOURCE).await.map_err(JobError::failed)?;
         let mut wanted = self.of_other_people(&news.identities).await?;
         wanted.run_ids.extend(sets.keys().map(|key| key.into_owned()));
@@ -66,7 +66,7 @@ impl Part<'_> {
         for found in &found {
             sets.push_rows(&found.rows, column::RUN_ID, false).map_err(JobError::failed)?;
         }
-        let people = self.people().await?;
+        let people = self.sources.people(self.engine, self.tenant).await?;
         let came = tokio::task::spawn_blocking(move || runs_batch(&sets.finish(), &people)).await;
         let came = came.map_err(JobError::failed)?.map_err(JobError::failed)?;
         replace(table, self.tenant, stored, found, &came, column::RUN_ID, self.context).await

@@ -6,44 +6,70 @@ use std::borrow::Cow;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use datafusion::error::Result;
 use touchline_schemas::event::properties::MessagingProperties;
-use touchline_schemas::tables::event_sets::Member;
+use touchline_schemas::tables::event_sets::{Member, fields};
 
 use super::events::{EventColumns, EventRow, Key, TEXT_FIELDS, key_text, text};
 use super::read::Source;
-use super::stored;
-use crate::intern::{TextList, Texts, Values};
+use super::stored::{self, Chosen};
+use crate::intern::{TextList, Values};
+use crate::paged::Paged;
 
 /// Stands for a number that is not there.
 const NO_NUMBER: i64 = i64::MIN;
 
-/// A column that costs nothing as long as nobody says anything.
+/// Keys, numbered from 0. Their ids stand among the values of events, where most of them stand anyway.
 #[derive(Debug, Default)]
-struct Sparse<T>(Vec<T>);
+struct Keys {
+    /// Kind, and number of the value that is the id.
+    all: Vec<(u8, u32)>,
+    /// For each kind, by the number of the value, one more than the number of the key; 0 where there is none.
+    of_kinds: Vec<(u8, Vec<u32>)>,
+}
 
-impl<T: Copy> Sparse<T> {
-    /// Sets the value at a place behind all that were set.
-    fn set(&mut self, place: usize, value: T, nothing: T) {
-        self.0.resize(place, nothing);
-        self.0.push(value);
+impl Keys {
+    fn number(&mut self, kind: u8, value: u32) -> u32 {
+        let place = self.of_kinds.iter().position(|(known, _)| *known == kind).unwrap_or_else(|| {
+            self.of_kinds.push((kind, Vec::new()));
+            self.of_kinds.len() - 1
+        });
+        let numbers = &mut self.of_kinds[place].1;
+        let value_place = value as usize;
+        if numbers.len() <= value_place {
+            numbers.resize(value_place + 1, 0);
+        }
+        if numbers[value_place] == 0 {
+            self.all.push((kind, value));
+            numbers[value_place] = self.all.len() as u32;
+        }
+        numbers[value_place] - 1
     }
 
-    fn get(&self, place: usize) -> Option<T> {
-        self.0.get(place).copied()
+    fn size_bytes(&self) -> usize {
+        let numbers: usize = self.of_kinds.iter().map(|(_, numbers)| numbers.capacity()).sum();
+        self.all.capacity() * size_of::<(u8, u32)>() + numbers * size_of::<u32>()
     }
 }
 
 /// Sets of events, while events are added to them.
 #[derive(Debug, Default)]
 pub struct EventSets {
-    keys: Texts,
-    key_of: Vec<u32>,
-    occurred_at_us: Vec<i64>,
-    is_bot: Vec<bool>,
+    keys: Keys,
+    key_of: Paged<u32>,
+    occurred_at_us: Paged<i64>,
+    is_bot: Paged<bool>,
     ids: TextList,
-    types: Vec<u32>,
+    types: Values,
+    type_of: Paged<u32>,
     values: Values,
-    texts: [Sparse<u32>; Member::TEXTS],
-    numbers: [Sparse<i64>; Member::NUMBERS],
+    /// These cost nothing as long as no event says anything, and end with the last that does.
+    texts: [Paged<u32>; Member::TEXTS],
+    numbers: [Paged<i64>; Member::NUMBERS],
+}
+
+/// Sets the value at a place behind all that were set.
+fn set<T: Copy>(column: &mut Paged<T>, place: usize, value: T, nothing: T) {
+    column.fill(place, nothing);
+    column.push(value);
 }
 
 impl EventSets {
@@ -54,32 +80,41 @@ impl EventSets {
 
     /// The keys, as they are stored.
     pub fn keys(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        (0..self.keys.len()).map(|number| {
-            let (kind, id) = self.keys.get(number as u32);
-            // Only texts went in.
-            key_text(kind, std::str::from_utf8(id).unwrap_or_default())
-        })
+        self.keys.all.iter().map(|(kind, id)| key_text(*kind, self.values.get(*id).unwrap_or_default()))
     }
 
     /// Adds the events of a batch; `source` says what their keys are.
     pub(super) fn push_events(&mut self, columns: &EventColumns<'_>, source: &Source) {
         let first = self.key_of.len();
-        let mut rows: Vec<u32> = Vec::with_capacity(columns.len());
+        let (mut rows, mut keys) = (Vec::with_capacity(columns.len()), Vec::with_capacity(columns.len()));
         for row in 0..columns.len() {
             let event = EventRow { columns, row };
             let Some(key) = (source.key)(&event) else { continue };
             rows.push(row as u32);
-            self.key_of.push(self.keys.number(key.kind, key.id.as_bytes()));
+            keys.push(key);
             self.occurred_at_us.push(columns.times.value(row));
             self.is_bot.push(columns.bots.is_valid(row) && columns.bots.value(row));
             self.ids.push(event.id().as_bytes());
         }
-        self.types.extend(self.values.numbers(columns.types, &rows));
+        self.types.numbers(columns.types, &rows).into_iter().for_each(|number| self.type_of.push(number));
+        let mut deliveries = None;
         for (array, (_, member)) in columns.texts.iter().zip(TEXT_FIELDS) {
             if array.null_count() < array.len() {
                 let numbers = self.values.numbers(array, &rows);
                 self.set_texts(member, first, &numbers);
+                if member == Member::DeliveryId {
+                    deliveries = Some((array, numbers));
+                }
             }
+        }
+        for (place, key) in keys.into_iter().enumerate() {
+            // Most keys are deliveries, whose numbers are known.
+            let known = deliveries.as_ref().and_then(|(array, numbers)| {
+                let is_it = text(array, rows[place] as usize) == Some(&*key.id);
+                is_it.then(|| numbers[place])
+            });
+            let id = known.unwrap_or_else(|| self.values.number(Some(&key.id)));
+            self.key_of.push(self.keys.number(key.kind, id));
         }
         for (place, row) in rows.iter().enumerate() {
             if let Some(json) = text(columns.properties, *row as usize) {
@@ -91,7 +126,7 @@ impl EventSets {
     fn set_texts(&mut self, member: Member, first: usize, numbers: &[u32]) {
         let column = &mut self.texts[member.index()];
         for (place, number) in numbers.iter().enumerate().filter(|(_, number)| **number != Values::NULL) {
-            column.set(first + place, *number, Values::NULL);
+            set(column, first + place, *number, Values::NULL);
         }
     }
 
@@ -105,7 +140,7 @@ impl EventSets {
         ];
         for (member, value) in texts.into_iter().filter_map(|(member, value)| Some((member, value?))) {
             let number = self.values.number(Some(value));
-            self.texts[member.index()].set(place, number, Values::NULL);
+            set(&mut self.texts[member.index()], place, number, Values::NULL);
         }
         let numbers = [
             (Member::Cost, said.cost_e4),
@@ -115,7 +150,7 @@ impl EventSets {
             (Member::SlaS, said.sla_s.map(i64::from)),
         ];
         for (member, value) in numbers.into_iter().filter_map(|(member, value)| Some((member, value?))) {
-            self.numbers[member.index() - Member::TEXTS].set(place, value, NO_NUMBER);
+            set(&mut self.numbers[member.index() - Member::TEXTS], place, value, NO_NUMBER);
         }
     }
 
@@ -125,17 +160,17 @@ impl EventSets {
         let first = self.key_of.len();
         for row in 0..rows.num_rows() {
             let key = Key::read(text(stored.keys(), row).unwrap_or_default(), has_kind);
-            let number = self.keys.number(key.kind, key.id.as_bytes());
-            let events = stored.events_of(row);
-            self.key_of.extend(std::iter::repeat_n(number, events.len()));
-            for place in events {
+            let id = self.values.number(Some(&key.id));
+            let number = self.keys.number(key.kind, id);
+            for place in stored.events_of(row) {
+                self.key_of.push(number);
                 self.occurred_at_us.push(stored.occurred_at_us(place));
                 self.is_bot.push(stored.is_bot(place));
                 self.ids.push(stored.id(place).as_bytes());
             }
         }
         let places: Vec<u32> = stored.all_events().map(|place| place as u32).collect();
-        self.types.extend(self.values.numbers(stored.types(), &places));
+        self.types.numbers(stored.types(), &places).into_iter().for_each(|number| self.type_of.push(number));
         for (member, array) in stored.texts() {
             if array.null_count() < array.len() {
                 let numbers = self.values.numbers(array, &places);
@@ -146,7 +181,7 @@ impl EventSets {
             let column = &mut self.numbers[member.index() - Member::TEXTS];
             for (place, at) in places.iter().enumerate() {
                 if let Some(value) = array.get(*at as usize) {
-                    column.set(first + place, value, NO_NUMBER);
+                    set(column, first + place, value, NO_NUMBER);
                 }
             }
         }
@@ -155,22 +190,23 @@ impl EventSets {
 
     /// Bytes of memory that they take.
     pub fn size_bytes(&self) -> usize {
-        let columns: usize = self.texts.iter().map(|column| column.0.capacity()).sum::<usize>() * size_of::<u32>()
-            + self.numbers.iter().map(|column| column.0.capacity()).sum::<usize>() * size_of::<i64>();
-        let each = 2 * size_of::<u32>() + size_of::<i64>() + size_of::<bool>();
-        self.key_of.capacity() * each
-            + columns
-            + self.keys.size_bytes()
+        self.keys.size_bytes()
+            + self.key_of.size_bytes()
+            + self.occurred_at_us.size_bytes()
+            + self.is_bot.size_bytes()
             + self.ids.size_bytes()
+            + self.type_of.size_bytes()
             + self.values.size_bytes()
+            + self.texts.iter().map(Paged::size_bytes).sum::<usize>()
+            + self.numbers.iter().map(Paged::size_bytes).sum::<usize>()
     }
 
     /// The sets, each with its events in order and once.
     pub fn finish(self) -> SortedSets {
         // Keys are numbered without gaps, so that counting them says where each one's events begin.
-        let mut starts = vec![0_u32; self.keys.len() + 1];
-        for key in &self.key_of {
-            starts[*key as usize + 1] += 1;
+        let mut starts = vec![0_u32; self.keys.all.len() + 1];
+        for key in self.key_of.iter() {
+            starts[key as usize + 1] += 1;
         }
         for key in 1..starts.len() {
             starts[key] += starts[key - 1];
@@ -178,14 +214,15 @@ impl EventSets {
         let mut next = starts.clone();
         let mut order = vec![0_u32; self.key_of.len()];
         for (place, key) in self.key_of.iter().enumerate() {
-            let next = &mut next[*key as usize];
+            let next = &mut next[key as usize];
             order[*next as usize] = place as u32;
             *next += 1;
         }
-        let (mut kept, mut ends) = (0, Vec::with_capacity(self.keys.len()));
+        drop(next);
+        let (mut kept, mut ends) = (0, Vec::with_capacity(self.keys.all.len()));
         for bounds in starts.windows(2) {
             let (from, to) = (bounds[0] as usize, bounds[1] as usize);
-            let rank = |place: u32| (self.occurred_at_us[place as usize], self.ids.get(place));
+            let rank = |place: u32| (self.occurred_at_us.get(place as usize), self.ids.get(place));
             order[from..to].sort_unstable_by(|a, b| rank(*a).cmp(&rank(*b)));
             let begin = kept;
             for place in from..to {
@@ -243,14 +280,16 @@ impl SortedSets {
         self.sets.values.get(number)
     }
 
-    /// How many numbers of texts there are: they are smaller than this.
-    pub fn value_count(&self) -> usize {
-        self.sets.values.len()
+    /// The types of the events, by the number that [`Event::type_number`] gives.
+    pub fn types(&self) -> impl Iterator<Item = &str> {
+        let types = &self.sets.types;
+        (0..types.len() as u32).map(|number| types.get(number).unwrap_or_default())
     }
 
     /// The lists of some sets, for the columns of `touchline_schemas::tables::event_sets::fields(members)`.
     pub fn lists(&self, numbers: &[u32], members: &[Member]) -> Result<Vec<ArrayRef>> {
-        stored::lists(self, numbers, members)
+        let chosen = Chosen::new(self, numbers);
+        fields(members).iter().filter_map(|field| chosen.list(field.name(), members)).collect()
     }
 }
 
@@ -266,9 +305,8 @@ pub struct SetRef<'a> {
 impl<'a> SetRef<'a> {
     /// The text of its key, as it is stored.
     pub fn key(&self) -> Cow<'a, str> {
-        let (kind, id) = self.all.sets.keys.get(self.number as u32);
-        // Only texts went in.
-        key_text(kind, std::str::from_utf8(id).unwrap_or_default())
+        let (kind, id) = self.all.sets.keys.all[self.number];
+        key_text(kind, self.all.value(id).unwrap_or_default())
     }
 
     /// The text of a number that one of its events gave.
@@ -308,22 +346,22 @@ impl<'a> Event<'a> {
 
     /// Its type.
     pub fn event_type(&self) -> &'a str {
-        self.sets.values.get(self.type_number()).unwrap_or_default()
+        self.sets.types.get(self.type_number()).unwrap_or_default()
     }
 
-    /// The number of its type among the texts of all sets: of equal types the same.
+    /// The number of its type among those of all sets: of equal types the same.
     pub fn type_number(&self) -> u32 {
-        self.sets.types[self.place as usize]
+        self.sets.type_of.get(self.place as usize).unwrap_or(Values::NULL)
     }
 
     /// When it happened, µs since 1970.
     pub fn occurred_at_us(&self) -> i64 {
-        self.sets.occurred_at_us[self.place as usize]
+        self.sets.occurred_at_us.get(self.place as usize).unwrap_or_default()
     }
 
     /// Whether a bot made it.
     pub fn is_bot(&self) -> bool {
-        self.sets.is_bot[self.place as usize]
+        self.sets.is_bot.get(self.place as usize).unwrap_or_default()
     }
 
     /// A member that is text.

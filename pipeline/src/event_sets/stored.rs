@@ -164,47 +164,70 @@ impl Columns {
     }
 }
 
-/// The lists of some sets: ids, types, times, bots, then `members`.
-pub(super) fn lists(sets: &SortedSets, numbers: &[u32], members: &[Member]) -> Result<Vec<ArrayRef>> {
-    let chosen = || numbers.iter().map(|number| sets.get(*number as usize));
-    let events = || chosen().flat_map(|set| set.events());
-    let lengths: Vec<usize> = chosen().map(|set| set.len()).collect();
-    let texts = |of: &dyn Fn(Event<'_>) -> Option<u32>| -> ArrayRef {
-        let mut builder = StringBuilder::new();
-        events().for_each(|event| match of(event) {
-            Some(number) => builder.append_option(sets.value(number)),
-            None => builder.append_value(event.id()),
-        });
-        Arc::new(builder.finish())
-    };
-    let instants = |of: &dyn Fn(Event<'_>) -> Option<i64>| -> ArrayRef {
-        Arc::new(events().map(of).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
-    };
-    let mut values = vec![
-        texts(&|_| None),
-        texts(&|event| Some(event.type_number())),
-        instants(&|event| Some(event.occurred_at_us())),
-        Arc::new(BooleanArray::from(events().map(|event| event.is_bot()).collect::<Vec<_>>())),
-    ];
-    for member in members {
-        values.push(match member.kind() {
-            MemberKind::Text => texts(&|event| Some(event.text_number(*member))),
-            MemberKind::Whole => Arc::new(events().map(|event| event.number(*member)).collect::<Int64Array>()),
-            MemberKind::Instant => instants(&|event| event.number(*member)),
+/// Some sets, as rows of a table.
+#[derive(Debug)]
+pub struct Chosen<'a> {
+    sets: &'a SortedSets,
+    numbers: &'a [u32],
+    offsets: OffsetBuffer<i32>,
+}
+
+impl<'a> Chosen<'a> {
+    /// The sets of these numbers.
+    pub fn new(sets: &'a SortedSets, numbers: &'a [u32]) -> Self {
+        let lengths = numbers.iter().map(|number| sets.get(*number as usize).len());
+        Self { sets, numbers, offsets: OffsetBuffer::from_lengths(lengths) }
+    }
+
+    /// The column of lists of this name, if it is one of those of sets that keep `members`.
+    pub fn list(&self, name: &str, members: &[Member]) -> Option<Result<ArrayRef>> {
+        let values: ArrayRef = match name {
+            EVENT_ID => self.texts(|event| Some(event.id())),
+            EVENT_TYPE => self.texts(|event| Some(event.event_type())),
+            OCCURRED_AT => self.instants(|event| Some(event.occurred_at_us())),
+            IS_BOT => Arc::new(BooleanArray::from(self.events().map(|event| event.is_bot()).collect::<Vec<_>>())),
+            _ => self.member(members.iter().copied().find(|member| member.column() == name)?),
+        };
+        Some(list_at(values, self.offsets.clone()))
+    }
+
+    fn member(&self, member: Member) -> ArrayRef {
+        match member.kind() {
+            MemberKind::Text => self.texts(|event| event.text(member)),
+            MemberKind::Whole => Arc::new(self.events().map(|event| event.number(member)).collect::<Int64Array>()),
+            MemberKind::Instant => self.instants(|event| event.number(member)),
             MemberKind::Money => {
-                let amounts = events().map(|event| event.number(*member).map(i128::from));
+                let amounts = self.events().map(|event| event.number(member).map(i128::from));
                 Arc::new(amounts.collect::<Decimal128Array>().with_data_type(money_type()))
             }
-            MemberKind::Fraction => Arc::new(events().map(|event| event.fraction(*member)).collect::<Float64Array>()),
-        });
+            MemberKind::Fraction => {
+                Arc::new(self.events().map(|event| event.fraction(member)).collect::<Float64Array>())
+            }
+        }
     }
-    let lists = values.into_iter().map(|values| list_of(values, &lengths));
-    lists.collect()
+
+    fn events(&self) -> impl Iterator<Item = Event<'a>> {
+        let sets = self.sets;
+        self.numbers.iter().flat_map(move |number| sets.get(*number as usize).events())
+    }
+
+    fn texts(&self, of: impl Fn(Event<'a>) -> Option<&'a str>) -> ArrayRef {
+        let mut builder = StringBuilder::new();
+        self.events().for_each(|event| builder.append_option(of(event)));
+        Arc::new(builder.finish())
+    }
+
+    fn instants(&self, of: impl Fn(Event<'a>) -> Option<i64>) -> ArrayRef {
+        Arc::new(self.events().map(of).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+    }
 }
 
 /// Lists of these lengths, of values one after the other.
 pub(crate) fn list_of(values: ArrayRef, lengths: &[usize]) -> Result<ArrayRef> {
+    list_at(values, OffsetBuffer::from_lengths(lengths.iter().copied()))
+}
+
+fn list_at(values: ArrayRef, offsets: OffsetBuffer<i32>) -> Result<ArrayRef> {
     let field = Arc::new(Field::new("element", values.data_type().clone(), true));
-    let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
     Ok(Arc::new(ListArray::try_new(field, offsets, values, None)?))
 }

@@ -38,8 +38,12 @@ pub struct Conversions(HashMap<String, Vec<Conversion>>);
 impl Conversions {
     /// Those of one attempt, by time, event and goal.
     pub fn of(&self, attempt_id: &str) -> &[Conversion] {
-        // Most lakes have few or none.
-        if self.0.is_empty() { &[] } else { self.0.get(attempt_id).map_or(&[], Vec::as_slice) }
+        self.0.get(attempt_id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether no attempt has any.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Every attempt that has any.

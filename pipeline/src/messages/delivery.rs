@@ -4,7 +4,45 @@ use touchline_schemas::event::messaging::*;
 use touchline_schemas::tables::event_sets::Member;
 use touchline_schemas::tables::message_deliveries::PICKED;
 
-use crate::event_sets::{Event, SetRef};
+use crate::event_sets::{Event, SetRef, SortedSets};
+
+/// What an event is to its attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Sent,
+    Failed,
+    Suppressed,
+    Decision,
+    Delivered,
+    Viewed,
+    Clicked,
+    Reaction,
+}
+
+/// What the events of some sets are, by the numbers of their types: there are few types and many events.
+#[derive(Debug)]
+pub struct Kinds(Vec<Kind>);
+
+impl Kinds {
+    /// Those of these sets.
+    pub fn of(sets: &SortedSets) -> Self {
+        let kind = |event_type: &str| match event_type {
+            MESSAGE_SENT => Kind::Sent,
+            MESSAGE_FAILED => Kind::Failed,
+            MESSAGE_SUPPRESSED => Kind::Suppressed,
+            DECISION => Kind::Decision,
+            MESSAGE_DELIVERED => Kind::Delivered,
+            MESSAGE_VIEWED => Kind::Viewed,
+            MESSAGE_CLICKED => Kind::Clicked,
+            _ => Kind::Reaction,
+        };
+        Self(sets.types().map(kind).collect())
+    }
+
+    fn get(&self, event: Event<'_>) -> Kind {
+        self.0.get(event.type_number() as usize).copied().unwrap_or(Kind::Reaction)
+    }
+}
 
 /// An attempt; times in µs since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +82,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// What a set of events tells; it has at least one.
-    pub fn of(set: SetRef<'_>) -> Self {
+    pub fn of(set: SetRef<'_>, kinds: &Kinds) -> Self {
         let mut delivery = Self { first_at_us: i64::MAX, last_at_us: i64::MIN, ..Self::default() };
         let mut is_allowed = false;
         let mut came_at_us = None;
@@ -55,20 +93,20 @@ impl Delivery {
             delivery.first_at_us = delivery.first_at_us.min(at_us);
             delivery.cost_e4 = delivery.cost_e4.saturating_add(event.number(Member::Cost).unwrap_or_default());
             let mut decided = false;
-            match event.event_type() {
-                MESSAGE_SENT => {
+            match kinds.get(event) {
+                Kind::Sent => {
                     first(&mut delivery.sent_at_us, at_us);
                     decided = true;
                 }
-                MESSAGE_FAILED => {
+                Kind::Failed => {
                     first(&mut delivery.failed_at_us, at_us);
                     decided = true;
                 }
-                MESSAGE_SUPPRESSED => {
+                Kind::Suppressed => {
                     first(&mut delivery.suppressed_at_us, at_us);
                     decided = true;
                 }
-                DECISION => {
+                Kind::Decision => {
                     decided = true;
                     match event.text(Member::Outcome) {
                         Some(OUTCOME_SUPPRESS) => first(&mut delivery.suppressed_at_us, at_us),
@@ -76,10 +114,10 @@ impl Delivery {
                         Some(_) | None => is_allowed = true,
                     }
                 }
-                MESSAGE_DELIVERED => first(&mut came_at_us, at_us),
-                MESSAGE_VIEWED => count(event, &mut delivery.views, &mut delivery.viewed_at_us),
-                MESSAGE_CLICKED => count(event, &mut delivery.clicks, &mut delivery.clicked_at_us),
-                _ => reacted = true,
+                Kind::Delivered => first(&mut came_at_us, at_us),
+                Kind::Viewed => count(event, &mut delivery.views, &mut delivery.viewed_at_us),
+                Kind::Clicked => count(event, &mut delivery.clicks, &mut delivery.clicked_at_us),
+                Kind::Reaction => reacted = true,
             }
             if decided {
                 first(&mut delivery.decided_at_us, at_us);
@@ -89,7 +127,7 @@ impl Delivery {
             *viewed = earlier(*viewed, clicked);
         }
         delivery.delivered_at_us = earlier(came_at_us, delivery.viewed_at_us[0]);
-        delivery.pick(set);
+        delivery.pick(set, kinds);
         delivery.judge(is_allowed, reacted);
         delivery
     }
@@ -110,11 +148,11 @@ impl Delivery {
     }
 
     /// What each event says of the attempt itself: the first in rank that says a thing holds.
-    fn pick(&mut self, set: SetRef<'_>) {
-        let rank = |event: &Event<'_>| match event.event_type() {
-            MESSAGE_SENT => 0,
-            DECISION => 1,
-            _ => 2,
+    fn pick(&mut self, set: SetRef<'_>, kinds: &Kinds) {
+        let rank = |event: &Event<'_>| match kinds.get(*event) {
+            Kind::Sent => 0,
+            Kind::Decision => 1,
+            Kind::Failed | Kind::Suppressed | Kind::Delivered | Kind::Viewed | Kind::Clicked | Kind::Reaction => 2,
         };
         for wanted in 0..3 {
             for event in set.events().filter(|event| rank(event) == wanted) {

@@ -3,53 +3,55 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Decimal128Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Decimal128Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::SchemaRef;
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
 use touchline_schemas::tables::message_deliveries::{self as column, IDS, MEMBERS, PICKED};
-use touchline_schemas::tables::{Table, event_sets, money_type};
+use touchline_schemas::tables::{Table, money_type};
 
 use super::conversions::{Conversion, Conversions, Journeys};
-use super::delivery::Delivery;
-use crate::event_sets::{EventSets, SortedSets, list_of};
+use super::delivery::{Delivery, Kinds};
+use crate::event_sets::{Chosen, EventSets, SortedSets, list_of};
 use crate::identities::People;
 use crate::scan::scan_schema;
 
-/// Rows of a batch.
-const BATCH_ROWS: usize = 1 << 16;
+/// Rows of a batch: their columns then fit into the processor's cache.
+const BATCH_ROWS: usize = 1 << 14;
 
-/// Attempts with their events and people.
+/// Attempts with their events and people. What became of each is told when it is asked for: that takes less time than
+/// the memory to keep it.
 #[derive(Debug)]
 pub struct Attempts {
     sets: SortedSets,
+    kinds: Kinds,
+    people: Arc<People>,
+}
+
+/// Some attempts.
+struct Chunk<'a> {
+    sets: &'a SortedSets,
+    numbers: &'a [u32],
     deliveries: Vec<Delivery>,
     people: StringViewArray,
 }
 
 impl Attempts {
     /// What the events of `sets` tell. Long work for a processor, if there are many.
-    pub fn of(sets: EventSets, people: &People) -> Result<Self> {
+    pub fn of(sets: EventSets, people: &Arc<People>) -> Self {
         let sets = sets.finish();
-        let deliveries: Vec<Delivery> = sets.iter().map(Delivery::of).collect();
-        let ids = |place: usize| -> ArrayRef {
-            Arc::new(deliveries.iter().map(|delivery| sets.value(delivery.ids[place])).collect::<StringViewArray>())
-        };
-        let times = deliveries.iter().map(|delivery| delivery.identified_at_us.unwrap_or_default());
-        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"));
-        let people = people.of_columns(&ids(0), &ids(1), &times)?;
-        Ok(Self { sets, deliveries, people })
+        Self { kinds: Kinds::of(&sets), sets, people: Arc::clone(people) }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.deliveries.len()
+        self.sets.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.deliveries.is_empty()
+        self.sets.is_empty()
     }
 
     /// Events of all of them.
@@ -57,65 +59,86 @@ impl Attempts {
         self.sets.event_count()
     }
 
-    /// The person of each that has one, and from when on goals count, if they do.
-    pub fn exposures(&self) -> impl Iterator<Item = (&str, Option<i64>)> {
-        let people = self.people.iter().zip(&self.deliveries);
-        people.filter_map(|(person, delivery)| Some((person?, delivery.exposed_at_us)))
+    fn numbers(&self) -> Vec<u32> {
+        (0..self.len() as u32).collect()
     }
 
-    /// Adds what goals may follow from.
-    pub fn add_to(&self, journeys: &mut Journeys) {
-        for (number, (person, delivery)) in self.people.iter().zip(&self.deliveries).enumerate() {
-            if let (Some(person), Some(exposed_at_us)) = (person, delivery.exposed_at_us) {
-                journeys.add_exposure(person, exposed_at_us, &self.sets.get(number).key());
+    fn chunk<'a>(&'a self, numbers: &'a [u32]) -> Result<Chunk<'a>> {
+        let sets = &self.sets;
+        let deliveries: Vec<Delivery> =
+            numbers.iter().map(|number| Delivery::of(sets.get(*number as usize), &self.kinds)).collect();
+        let ids = |place: usize| -> ArrayRef {
+            Arc::new(deliveries.iter().map(|delivery| sets.value(delivery.ids[place])).collect::<StringViewArray>())
+        };
+        let times = deliveries.iter().map(|delivery| delivery.identified_at_us.unwrap_or_default());
+        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"));
+        let people = self.people.of_columns(&ids(0), &ids(1), &times)?;
+        Ok(Chunk { sets, numbers, deliveries, people })
+    }
+
+    /// Shows the person, the id and the time of each attempt on which goals can follow. Long work, as above.
+    pub fn exposures(&self, mut found: impl FnMut(&str, &str, i64)) -> Result<()> {
+        for numbers in self.numbers().chunks(BATCH_ROWS) {
+            let chunk = self.chunk(numbers)?;
+            for ((number, person), delivery) in numbers.iter().zip(&chunk.people).zip(&chunk.deliveries) {
+                if let (Some(person), Some(exposed_at_us)) = (person, delivery.exposed_at_us) {
+                    found(person, &self.sets.get(*number as usize).key(), exposed_at_us);
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Adds what goals may follow from. Long work, as above.
+    pub fn add_to(&self, journeys: &mut Journeys) -> Result<()> {
+        self.exposures(|person, attempt_id, at_us| journeys.add_exposure(person, at_us, attempt_id))
     }
 
     /// The rows, with all columns of a scan of `message_deliveries`.
     pub fn rows(&self, conversions: &Conversions) -> Result<Vec<RecordBatch>> {
-        self.rows_of(conversions, &scan_schema(Table::MessageDeliveries))
+        let mut rows = Vec::new();
+        self.each_batch(conversions, &scan_schema(Table::MessageDeliveries), |batch| {
+            rows.push(batch);
+            Ok(())
+        })?;
+        Ok(rows)
     }
 
-    /// The rows, with some of these columns.
-    pub fn rows_of(&self, conversions: &Conversions, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
-        let numbers: Vec<u32> = (0..self.len() as u32).collect();
-        numbers.chunks(BATCH_ROWS).map(|chunk| self.batch(chunk, conversions, schema)).collect()
+    /// Shows the rows, with some of these columns, a batch at a time.
+    pub fn each_batch(
+        &self,
+        conversions: &Conversions,
+        schema: &SchemaRef,
+        mut found: impl FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        self.numbers().chunks(BATCH_ROWS).try_for_each(|numbers| found(self.chunk(numbers)?.rows(conversions, schema)?))
     }
+}
 
-    fn batch(&self, numbers: &[u32], conversions: &Conversions, schema: &SchemaRef) -> Result<RecordBatch> {
-        let deliveries = || numbers.iter().map(|number| &self.deliveries[*number as usize]);
-        let reached: Vec<&[Conversion]> =
-            numbers.iter().map(|number| conversions.of(&self.sets.get(*number as usize).key())).collect();
-        let event_lists = event_sets::fields(&MEMBERS);
-        let wanted: Vec<_> =
-            MEMBERS.into_iter().filter(|member| schema.column_with_name(member.column()).is_some()).collect();
-        let lists = self.sets.lists(numbers, &wanted)?;
-        let list = |name: &str| {
-            let always = event_lists.len() - MEMBERS.len();
-            let names = event_lists[..always].iter().map(|field| field.name().as_str());
-            let place = names.chain(wanted.iter().map(|member| member.column())).position(|known| known == name)?;
-            lists.get(place).cloned()
+impl Chunk<'_> {
+    fn rows(&self, conversions: &Conversions, schema: &SchemaRef) -> Result<RecordBatch> {
+        let Self { sets, numbers, deliveries, people } = self;
+        let keys = || numbers.iter().map(|number| sets.get(*number as usize).key());
+        let deliveries = || deliveries.iter();
+        // Most lakes have none, and then no key need be put together.
+        let reached: Vec<&[Conversion]> = if conversions.is_empty() {
+            vec![&[]; numbers.len()]
+        } else {
+            keys().map(|key| conversions.of(&key)).collect()
         };
+        let chosen = Chosen::new(sets, numbers);
         let columns = schema.fields().iter().map(|field| {
             let name = field.name().as_str();
-            if let Some(lists) = list(name) {
-                return Ok(lists);
+            if let Some(lists) = chosen.list(name, &MEMBERS) {
+                return lists;
             }
             if let Some(values) = of_conversions(name, &reached) {
                 let lengths: Vec<usize> = reached.iter().map(|reached| reached.len()).collect();
                 return list_of(values, &lengths);
             }
             Ok(match name {
-                column::ATTEMPT_ID => {
-                    let keys = numbers.iter().map(|number| Some(self.sets.get(*number as usize).key()));
-                    Arc::new(keys.collect::<StringViewArray>())
-                }
-                column::PERSON_ID => {
-                    let people = numbers.iter().map(|number| *number as usize);
-                    let people = people.map(|place| self.people.is_valid(place).then(|| self.people.value(place)));
-                    Arc::new(people.collect::<StringViewArray>())
-                }
+                column::ATTEMPT_ID => Arc::new(keys().map(Some).collect::<StringViewArray>()),
+                column::PERSON_ID => Arc::new(people.clone()),
                 column::SYSTEM => {
                     Arc::new(deliveries().map(|delivery| Some(delivery.system)).collect::<StringViewArray>())
                 }
@@ -135,7 +158,7 @@ impl Attempts {
                 }
                 name => match (text_of(name), time_of(name)) {
                     (Some(text), _) => {
-                        let texts = deliveries().map(|delivery| self.sets.value(text(delivery)));
+                        let texts = deliveries().map(|delivery| sets.value(text(delivery)));
                         Arc::new(texts.collect::<StringViewArray>())
                     }
                     (None, Some(time)) => instants(deliveries().map(time)),

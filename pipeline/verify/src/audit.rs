@@ -264,28 +264,33 @@ impl<'a> Audit<'a> {
         };
         let known = self.identities(identity_events)?;
         let failed = VerifyError::computing("messages");
-        let goals = &self.rules.goals;
-        let goal_columns = messages::goal_columns(goals);
-        let none = empty(Table::Events, &messages::EVENT_COLUMNS).map_err(&failed)?;
-        let mut facts = vec![messages::facts(&none).map_err(&failed)?];
-        let none = empty(Table::Events, &goal_columns).map_err(&failed)?;
-        let mut reached = vec![messages::goal_events(&none, goals).map_err(&failed)?];
-        for file in subject.events.files(self.tenant) {
-            let rows = read(self.root, Table::Events, std::slice::from_ref(file), &messages::EVENT_COLUMNS)?;
-            facts.push(messages::facts(&rows).map_err(&failed)?);
-            if !goals.is_empty() {
-                let rows = read(self.root, Table::Events, std::slice::from_ref(file), &goal_columns)?;
-                reached.push(messages::goal_events(&rows, goals).map_err(&failed)?);
-            }
-        }
-        let facts = stack(facts).map_err(&failed)?;
+        let (files, goals) = (subject.events.files(self.tenant), &self.rules.goals);
+        let facts = self.events(files, &messages::event_columns(), messages::facts)?;
+        let of_goals = |rows: &DataFrame| messages::goal_events(rows, goals);
+        let of_goals_in = if goals.is_empty() { &[] } else { files };
+        let reached = self.events(of_goals_in, &messages::goal_columns(goals), of_goals)?.lazy();
         let attempts = messages::attempts(&facts).map_err(&failed)?;
         let people = with_person(attempts, (delivery::ATTEMPT_ID, delivery::IDENTIFIED_AT), &known);
         let attempts = people.collect().map_err(&failed)?;
-        let reached = stack(reached).map_err(&failed)?.lazy();
         let reached = with_person(reached, ("reached", delivery::CONVERSION_OCCURRED_AT), &known);
         let conversions = messages::conversions(&attempts, reached, goals).map_err(&failed)?;
         Ok(Some(Messages { facts, attempts, conversions }))
+    }
+
+    /// What `of` makes of `columns` of events, file by file.
+    fn events(
+        &self,
+        files: &[DataFile],
+        columns: &[&str],
+        of: impl Fn(&DataFrame) -> PolarsResult<DataFrame>,
+    ) -> Result<DataFrame, VerifyError> {
+        let failed = VerifyError::computing("events");
+        let mut parts = vec![empty(Table::Events, columns).and_then(|none| of(&none)).map_err(&failed)?];
+        for file in files {
+            let rows = read(self.root, Table::Events, std::slice::from_ref(file), columns)?;
+            parts.push(of(&rows).map_err(&failed)?);
+        }
+        stack(parts).map_err(&failed)
     }
 
     fn audit_sequence_runs(&mut self, subject: &Subject, found: &mut TableReport) -> Result<(), VerifyError> {
@@ -341,13 +346,7 @@ impl<'a> Audit<'a> {
         }
         let failed = VerifyError::computing("runs of sequences");
         let known = self.identities(identity_events)?;
-        let none = empty(Table::Events, &sequences::EVENT_COLUMNS).map_err(&failed)?;
-        let mut said = vec![sequences::of_runs(none).map_err(&failed)?];
-        for file in subject.events.files(self.tenant) {
-            let rows = read(self.root, Table::Events, std::slice::from_ref(file), &sequences::EVENT_COLUMNS)?;
-            said.push(sequences::of_runs(rows).map_err(&failed)?);
-        }
-        let said = stack(said).map_err(&failed)?;
+        let said = self.events(subject.events.files(self.tenant), &sequences::event_columns(), sequences::of_runs)?;
         let runs = sequences::runs(&said).map_err(&failed)?;
         let runs = with_person(runs.lazy(), (run::RUN_ID, run::BEGAN_AT), &known).collect().map_err(&failed)?;
         let steps = sequences::steps(&said, &runs).map_err(&failed)?;

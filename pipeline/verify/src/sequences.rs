@@ -4,90 +4,34 @@
 //! all events at once: the first of a type, the first that says a thing, the first of a step.
 
 use polars::prelude::*;
-use serde_json::Value;
-use touchline_schemas::event::TextField;
 use touchline_schemas::event::messaging::{
     OUTCOME_EXECUTED, SEQUENCE_BRANCH, SEQUENCE_ENTERED, SEQUENCE_EXITED, SEQUENCE_STEP_DONE, SEQUENCE_STEP_DUE,
 };
 use touchline_schemas::event::properties;
 use touchline_schemas::tables::event_sets::{self, Member};
-use touchline_schemas::tables::{events, sequence_runs as column};
-use touchline_schemas::timestamp;
+use touchline_schemas::tables::sequence_runs::{self as column, MEMBERS};
 
+use crate::events;
 use crate::frame::{ascending, day_of};
-
-/// The columns of `events` that runs are made of.
-pub const EVENT_COLUMNS: [&str; 12] = [
-    events::OCCURRED_AT,
-    events::IS_BOT,
-    TextField::EventId.column(),
-    TextField::EventType.column(),
-    TextField::VisitorId.column(),
-    TextField::UserId.column(),
-    TextField::SequenceId.column(),
-    TextField::StepId.column(),
-    TextField::Channel.column(),
-    TextField::MessageId.column(),
-    TextField::DeliveryId.column(),
-    TextField::Properties.column(),
-];
 
 const EVENT_TYPES: [&str; 5] =
     [SEQUENCE_ENTERED, SEQUENCE_STEP_DUE, SEQUENCE_STEP_DONE, SEQUENCE_BRANCH, SEQUENCE_EXITED];
-const AT: &str = events::OCCURRED_AT;
-const ID: &str = TextField::EventId.column();
-const TYPE: &str = TextField::EventType.column();
-const STEP: &str = TextField::StepId.column();
+const AT: &str = event_sets::OCCURRED_AT;
+const ID: &str = event_sets::EVENT_ID;
+const TYPE: &str = event_sets::EVENT_TYPE;
+const STEP: &str = Member::StepId.column();
 const RUN: &str = column::RUN_ID;
 const SECOND_US: i64 = 1_000_000;
 
-/// Texts among the properties that are looked at.
-const WORDS: [&str; 4] = [properties::RUN_ID, properties::ARM, properties::OUTCOME, properties::REASON];
-/// Numbers among the properties that are looked at: fractions by their bits, instants in microseconds.
-const NUMBERS: [&str; 4] =
-    [properties::PROPENSITY, properties::SEQUENCE_VERSION, properties::DUE_AT, properties::SLA_S];
-
-/// The events of runs among events, which hold [`EVENT_COLUMNS`] of one tenant, with what their properties say.
-pub fn of_runs(rows: DataFrame) -> PolarsResult<DataFrame> {
-    let is_of_runs = EVENT_TYPES.into_iter().fold(lit(false), |any, known| any.or(col(TYPE).eq_missing(lit(known))));
-    let mut found = rows.lazy().filter(is_of_runs).collect()?;
-    let said: Vec<Value> = found
-        .column(TextField::Properties.column())?
-        .str()?
-        .iter()
-        .map(|text| text.and_then(members).unwrap_or_default())
-        .collect();
-    for name in WORDS {
-        let words: StringChunked = said.iter().map(|said| word(said.get(name)?)).collect();
-        found.with_column(words.with_name(name.into()).into_column())?;
-    }
-    for name in NUMBERS {
-        let numbers: Int64Chunked = said.iter().map(|said| number(name, said.get(name)?)).collect();
-        found.with_column(numbers.with_name(name.into()).into_column())?;
-    }
-    found.drop(TextField::Properties.column())?.lazy().filter(col(RUN).is_not_null()).collect()
+/// The columns of `events` that runs are made of.
+pub fn event_columns() -> Vec<&'static str> {
+    events::event_columns(&MEMBERS)
 }
 
-/// An object whose members have different names, as far as they are looked at.
-fn members(text: &str) -> Option<Value> {
-    let value: Value = serde_json::from_str(text).ok()?;
-    value.is_object().then_some(value)
-}
-
-fn word(value: &Value) -> Option<String> {
-    let text = value.as_str()?.trim();
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn number(name: &str, value: &Value) -> Option<i64> {
-    match name {
-        properties::PROPENSITY => {
-            let share = value.as_f64().filter(|share| *share > 0.0 && *share <= 1.0)?;
-            Some(share.to_bits() as i64)
-        }
-        properties::DUE_AT => Some(timestamp::parse(&word(value)?)?.timestamp_micros()),
-        _ => value.as_u64().and_then(|whole| u32::try_from(whole).ok()).map(i64::from),
-    }
+/// The events of runs among events, which have [`event_columns`] of one tenant.
+pub fn of_runs(rows: &DataFrame) -> PolarsResult<DataFrame> {
+    let found = events::of_types(rows, &EVENT_TYPES, &MEMBERS, properties::RUN_ID)?;
+    found.lazy().filter(col(properties::RUN_ID).is_not_null()).rename([properties::RUN_ID], [RUN], true).collect()
 }
 
 fn is(event_type: &str) -> Expr {
@@ -112,17 +56,23 @@ fn beside(rows: LazyFrame, more: LazyFrame, by: &[&str]) -> LazyFrame {
 pub fn runs(said: &DataFrame) -> PolarsResult<DataFrame> {
     let all = || said.clone().lazy();
     let bounds = all().group_by([col(RUN)]).agg([col(AT).min().alias("first"), col(AT).max().alias("last")]);
-    let entry =
-        [(AT, column::ENTERED_AT), (properties::ARM, column::ARM), (properties::PROPENSITY, column::PROPENSITY)];
-    let exit = [(AT, column::EXITED_AT), (properties::REASON, column::EXIT_REASON), (STEP, column::EXIT_STEP_ID)];
+    let (arm, propensity) = (Member::Arm.column(), Member::Propensity.column());
+    let entry = [(AT, column::ENTERED_AT), (arm, column::ARM), (propensity, column::PROPENSITY)];
+    let reason = Member::Reason.column();
+    let exit = [(AT, column::EXITED_AT), (reason, column::EXIT_REASON), (STEP, column::EXIT_STEP_ID)];
     let mut rows = beside(bounds, first(all().filter(is(SEQUENCE_ENTERED)), &[RUN], &entry), &[RUN]);
     rows = beside(rows, first(all().filter(is(SEQUENCE_EXITED)), &[RUN], &exit), &[RUN]);
-    let ids = [TextField::SequenceId.column(), TextField::VisitorId.column(), TextField::UserId.column()];
-    for name in ids.into_iter().chain([properties::SEQUENCE_VERSION]) {
+    for (member, name) in [
+        (Member::SequenceId, column::SEQUENCE_ID),
+        (Member::VisitorId, column::IDS[0]),
+        (Member::UserId, column::IDS[1]),
+        (Member::SequenceVersion, column::SEQUENCE_VERSION),
+    ] {
         // Whoever says that the run was entered says it with more weight.
-        let saying = all().filter(col(name).is_not_null());
-        let at_entry = first(saying.clone().filter(is(SEQUENCE_ENTERED)), &[RUN], &[(name, "at_entry")]);
-        let at_all = first(saying, &[RUN], &[(name, "at_all")]);
+        let member = member.column();
+        let saying = all().filter(col(member).is_not_null());
+        let at_entry = first(saying.clone().filter(is(SEQUENCE_ENTERED)), &[RUN], &[(member, "at_entry")]);
+        let at_all = first(saying, &[RUN], &[(member, "at_all")]);
         rows = beside(beside(rows, at_entry, &[RUN]), at_all, &[RUN])
             .with_column(coalesce(&[col("at_entry"), col("at_all")]).alias(name))
             .drop(cols(["at_entry", "at_all"]));
@@ -181,29 +131,7 @@ pub const SET_COLUMNS: [&str; 20] = [
 
 /// What of [`of_runs`] the lists of the runs hold, one row each.
 pub fn events_of_runs(said: &DataFrame, runs: &DataFrame) -> PolarsResult<DataFrame> {
-    let names = [
-        (ID, event_sets::EVENT_ID),
-        (TYPE, event_sets::EVENT_TYPE),
-        (AT, event_sets::OCCURRED_AT),
-        (TextField::VisitorId.column(), Member::VisitorId.column()),
-        (TextField::UserId.column(), Member::UserId.column()),
-        (TextField::DeliveryId.column(), Member::DeliveryId.column()),
-        (TextField::MessageId.column(), Member::MessageId.column()),
-        (TextField::Channel.column(), Member::Channel.column()),
-        (TextField::SequenceId.column(), Member::SequenceId.column()),
-        (STEP, Member::StepId.column()),
-        (properties::REASON, Member::Reason.column()),
-        (properties::OUTCOME, Member::Outcome.column()),
-        (properties::ARM, Member::Arm.column()),
-        (properties::PROPENSITY, Member::Propensity.column()),
-        (properties::SEQUENCE_VERSION, Member::SequenceVersion.column()),
-        (properties::DUE_AT, Member::DueAt.column()),
-        (properties::SLA_S, Member::SlaS.column()),
-    ];
-    let mut selected = names.map(|(from, to)| col(from).alias(to)).to_vec();
-    selected.push(col(events::IS_BOT).fill_null(lit(false)).alias(event_sets::IS_BOT));
-    selected.push(col(RUN));
-    dated(said.clone().lazy().select(selected), runs).select(SET_COLUMNS.map(col)).collect()
+    dated(said.clone().lazy(), runs).select(SET_COLUMNS.map(col)).collect()
 }
 
 /// Rows of runs with the day of their run.
@@ -239,22 +167,22 @@ pub fn steps(said: &DataFrame, runs: &DataFrame) -> PolarsResult<DataFrame> {
     let reaching = [of(SEQUENCE_STEP_DUE), of(SEQUENCE_STEP_DONE), of(SEQUENCE_BRANCH), where_it_ended];
     let reaching = concat(reaching, UnionArgs::default())?;
     let due = [
-        (properties::DUE_AT, column::STEPS_DUE_AT),
-        (properties::SLA_S, column::STEPS_SLA_S),
-        (TextField::Channel.column(), "due_channel"),
+        (Member::DueAt.column(), column::STEPS_DUE_AT),
+        (Member::SlaS.column(), column::STEPS_SLA_S),
+        (Member::Channel.column(), "due_channel"),
     ];
     let done = [
         (AT, "done"),
-        (properties::OUTCOME, "done_outcome"),
-        (properties::REASON, column::STEPS_REASON),
-        (TextField::Channel.column(), "done_channel"),
-        (TextField::MessageId.column(), column::STEPS_MESSAGE_ID),
-        (TextField::DeliveryId.column(), column::STEPS_DELIVERY_ID),
+        (Member::Outcome.column(), "done_outcome"),
+        (Member::Reason.column(), column::STEPS_REASON),
+        (Member::Channel.column(), "done_channel"),
+        (Member::MessageId.column(), column::STEPS_MESSAGE_ID),
+        (Member::DeliveryId.column(), column::STEPS_DELIVERY_ID),
     ];
     let branch = [
         (AT, "branched"),
-        (properties::ARM, column::STEPS_BRANCH_ARM),
-        (properties::PROPENSITY, column::STEPS_BRANCH_PROPENSITY),
+        (Member::Arm.column(), column::STEPS_BRANCH_ARM),
+        (Member::Propensity.column(), column::STEPS_BRANCH_PROPENSITY),
     ];
     let mut rows = reaching.group_by(keys.map(col)).agg([col(AT).min().alias(column::STEPS_REACHED_AT)]);
     rows = beside(rows, first(of(SEQUENCE_STEP_DUE), &keys, &due), &keys);

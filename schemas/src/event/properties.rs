@@ -1,8 +1,10 @@
 //! What the properties of a messaging event say: the fields of the vocabulary that have no column of their own.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::messaging::SYSTEMS;
@@ -68,7 +70,8 @@ pub struct MessagingProperties<'a> {
 }
 
 impl<'a> MessagingProperties<'a> {
-    /// Reads the JSON text of an event's `properties`. Text that is no object, or names a field twice, says nothing.
+    /// Reads the JSON text of an event's `properties`. Text that is no object says nothing; of members of one name the
+    /// last holds.
     pub fn read(json: &'a str) -> Self {
         let Ok(raw) = serde_json::from_str::<Raw<'a>>(json) else { return Self::default() };
         let system = raw.system.and_then(word);
@@ -95,34 +98,92 @@ impl<'a> MessagingProperties<'a> {
 }
 
 /// The members by their names; each is read by itself, so that one that is wrong does not hide the others.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Raw<'a> {
-    #[serde(borrow)]
     system: Option<&'a RawValue>,
-    #[serde(borrow)]
     reason: Option<&'a RawValue>,
-    #[serde(borrow)]
     element: Option<&'a RawValue>,
-    #[serde(borrow)]
     outcome: Option<&'a RawValue>,
-    #[serde(borrow)]
     decision_id: Option<&'a RawValue>,
-    #[serde(borrow)]
     rules_version: Option<&'a RawValue>,
-    #[serde(borrow)]
     arm: Option<&'a RawValue>,
-    #[serde(borrow)]
     propensity: Option<&'a RawValue>,
-    #[serde(borrow)]
     cost: Option<&'a RawValue>,
-    #[serde(borrow)]
     run_id: Option<&'a RawValue>,
-    #[serde(borrow)]
     sequence_version: Option<&'a RawValue>,
-    #[serde(borrow)]
     due_at: Option<&'a RawValue>,
-    #[serde(borrow)]
     sla_s: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Name {
+    System,
+    Reason,
+    Element,
+    Outcome,
+    DecisionId,
+    RulesVersion,
+    Arm,
+    Propensity,
+    Cost,
+    RunId,
+    SequenceVersion,
+    DueAt,
+    SlaS,
+    #[serde(other)]
+    Other,
+}
+
+impl<'a> Raw<'a> {
+    fn member(&mut self, name: Name) -> Option<&mut Option<&'a RawValue>> {
+        Some(match name {
+            Name::System => &mut self.system,
+            Name::Reason => &mut self.reason,
+            Name::Element => &mut self.element,
+            Name::Outcome => &mut self.outcome,
+            Name::DecisionId => &mut self.decision_id,
+            Name::RulesVersion => &mut self.rules_version,
+            Name::Arm => &mut self.arm,
+            Name::Propensity => &mut self.propensity,
+            Name::Cost => &mut self.cost,
+            Name::RunId => &mut self.run_id,
+            Name::SequenceVersion => &mut self.sequence_version,
+            Name::DueAt => &mut self.due_at,
+            Name::SlaS => &mut self.sla_s,
+            Name::Other => return None,
+        })
+    }
+}
+
+/// By hand, as a derived one refuses an object that names a member twice.
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Raw<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut raw = Raw::default();
+                while let Some(name) = map.next_key::<Name>()? {
+                    match raw.member(name) {
+                        Some(member) => *member = map.next_value()?,
+                        None => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(raw)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
 }
 
 /// A text without blanks at either end; an empty one is absent.
@@ -209,8 +270,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_or_says_a_thing_twice_says_nothing() {
-        for json in ["", "{", "[]", "7", r#"{"arm":"a","arm":"b"}"#] {
+    fn of_members_of_one_name_the_last_holds_and_no_other_is_hidden() {
+        let said = |arm: Option<&'static str>| MessagingProperties {
+            arm: arm.map(Cow::from),
+            reason: Some("budget".into()),
+            ..MessagingProperties::default()
+        };
+        check(r#"{"arm":"a","reason":"budget","arm":"b"}"#, &said(Some("b")));
+        check(r#"{"\u0061rm":"b","reason":"budget","arm":"a","x":1,"x":2}"#, &said(Some("a")));
+        check(r#"{"arm":"a","reason":"budget","arm":null}"#, &said(None));
+        check(r#"{"arm":"a","reason":"budget","arm":7}"#, &said(None));
+        check(r#"{"far":1e999,"half":"\ud800","reason":"budget"}"#, &said(None));
+    }
+
+    #[test]
+    fn what_is_no_object_says_nothing() {
+        for json in ["", "{", "[]", "7", r#"{"arm":"a"} "#.repeat(2).as_str()] {
             check(json, &MessagingProperties::default());
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, Schema};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use clap::{Parser, Subcommand};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -19,10 +19,8 @@ use touchline_pipeline::QueryEngine;
 use touchline_pipeline::event_sets::{Part, read};
 use touchline_pipeline::identities::People;
 use touchline_pipeline::messages::SOURCE;
-use touchline_pipeline::messages::conversions::Conversions;
-use touchline_pipeline::messages::rollup::{DayRollup, columns, rollups_of};
+use touchline_pipeline::messages::rollup::{DayRollup, rollups_of};
 use touchline_pipeline::messages::rows::Attempts;
-use touchline_pipeline::scan::scan_schema;
 use touchline_schemas::event::TextField;
 use touchline_schemas::event::messaging::{MESSAGE_CLICKED, MESSAGE_DELIVERED, MESSAGE_SENT, MESSAGE_VIEWED};
 use touchline_schemas::tables::Table;
@@ -106,21 +104,13 @@ fn tenant() -> Tenant {
 async fn count(engine: &QueryEngine) -> anyhow::Result<Vec<i64>> {
     let (events, _) = engine.scan(Table::Events, tenant()).await?;
     let heaps = read(engine, events, &SOURCE, Part::ALL).await?;
-    let wanted = columns();
-    let all = scan_schema(Table::MessageDeliveries);
-    let fields: Vec<_> = all.fields().iter().filter(|field| wanted.contains(&field.name().as_str())).cloned().collect();
-    let schema = Arc::new(Schema::new(fields));
+    let people = Arc::new(People::default());
     let tasks = heaps.into_iter().map(|sets| {
-        let schema = Arc::clone(&schema);
-        tokio::task::spawn_blocking(move || {
-            Attempts::of(sets, &People::default())?.rows_of(&Conversions::default(), &schema)
-        })
+        let people = Arc::clone(&people);
+        tokio::task::spawn_blocking(move || Attempts::of(sets, &people))
     });
-    let mut parts: Vec<Vec<RecordBatch>> = Vec::new();
-    for part in futures::future::try_join_all(tasks).await? {
-        parts.push(part?);
-    }
-    sums(&rollups_of(parts).await?)
+    let attempts = futures::future::try_join_all(tasks).await?;
+    sums(&rollups_of(attempts, &Arc::default()).await?)
 }
 
 /// Groups, and sums over all of them.

@@ -27,7 +27,8 @@ use touchline_schemas::tables::{Table, money_type, sequence_metrics as metric};
 use super::counted::{Attempt, Counted, Question};
 use super::grouping::{Column, Grouping, column_of};
 use crate::columns::{amounts, counts, texts};
-use crate::messages::rollup::{self, DayRollup, rollups_of};
+use crate::gather::blocking;
+use crate::messages::rollup::{self, DayRollup, rollups_of_rows};
 use crate::reports::{TimeRange, rows_in};
 use crate::{PipelineError, QueryEngine};
 
@@ -63,7 +64,7 @@ pub(super) async fn count(
         None => frame.filter(col(sequence).is_not_null())?,
     };
     let delivery_id = TextField::DeliveryId.column();
-    let mut names = rollup::columns();
+    let mut names = rollup::column_names();
     names.push(delivery_id);
     let by_day = question.grouping.has_day();
     let mut batches = frame.select_columns(&names)?.execute_stream().await?;
@@ -72,7 +73,7 @@ pub(super) async fn count(
         theirs.push(of_steps(&batch, texts(&batch, delivery_id)?, &found.attempts, by_day)?);
     }
     let mut messages = Messages::default();
-    for DayRollup { rows, .. } in rollups_of(vec![theirs]).await? {
+    for DayRollup { rows, .. } in blocking(move || rollups_of_rows(&theirs)).await?? {
         messages.read(&rows, by_day)?;
     }
     Ok(messages)
