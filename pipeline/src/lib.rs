@@ -23,6 +23,7 @@ pub mod retention;
 pub mod scan;
 pub mod sequences;
 pub mod sessions;
+pub mod sql;
 pub mod traffic;
 pub mod visitors;
 

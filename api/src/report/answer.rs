@@ -1,5 +1,6 @@
 //! The answer to a report: head, rows, and what they were computed from.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use arrow::array::RecordBatch;
@@ -77,6 +78,19 @@ impl Asked {
         Ok(Self { query, delivery, uri: uri.clone() })
     }
 
+    /// What was asked in a body: the address says at most how the answer is to look, and the body wins.
+    pub fn in_body(
+        format: Option<Format>,
+        uri: &Uri,
+        headers: &HeaderMap,
+        now: DateTime<Utc>,
+    ) -> Result<Self, ApiError> {
+        let address = ReportQuery::parse(uri.query().unwrap_or_default(), &[], 1, now)?;
+        let query = ReportQuery { format: format.or(address.format), csv: address.csv, ..ReportQuery::default() };
+        let delivery = Delivery::choose(&query, uri, headers)?;
+        Ok(Self { query, delivery, uri: uri.clone() })
+    }
+
     /// The address of the page after `cursor`, relative to this server.
     fn next_link(&self, cursor: &Cursor) -> String {
         let next = self.query.next_page(self.uri.query().unwrap_or_default(), cursor);
@@ -93,6 +107,9 @@ pub struct Meta {
     pub source_version: Option<i64>,
     /// The time up to which events are in it, RFC 3339.
     pub watermark: Option<String>,
+    /// Versions of the tables that a statement may have read; missing in reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_versions: Option<BTreeMap<String, i64>>,
     /// Name and version of the metric's definition.
     pub definition: &'static str,
     /// Begin of the range, included.
@@ -119,6 +136,7 @@ impl Meta {
             lake_version: None,
             source_version: None,
             watermark: None,
+            table_versions: None,
             definition,
             from: text(query.range.from),
             to: text(query.range.to),
