@@ -125,8 +125,10 @@ def plant(touchline: Touchline, *keys: Key) -> None:
     for key in keys:
         event = {"event_type": "page_view", "visitor_id": CANARY, "user_id": CANARY,
                  "url": f"https://a.example/{CANARY}", "properties": {"secret": CANARY}}
-        if touchline.post("/api/v1/events", {"events": [event, {"visitor_id": CANARY}]}, key).status != 202:
-            raise RuntimeError("the canary was not taken")
+        # The second is refused, and kept as such.
+        answer = touchline.post("/api/v1/events", {"events": [event, {"visitor_id": CANARY}]}, key).json()
+        if (answer["accepted"], len(answer["rejected"])) != (1, 1):
+            raise RuntimeError(f"the canary was not taken: {answer}")
     touchline.wait_drained()
     touchline.run_jobs()
 

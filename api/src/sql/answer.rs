@@ -20,7 +20,7 @@ pub struct SqlAnswer {
     pub schema: SchemaRef,
     /// The versions of the tables that the statement may have read, by name.
     pub versions: BTreeMap<String, i64>,
-    /// The rows. A stream that ends without an error is complete.
+    /// The rows. A stream that ends without an error is complete, and may be asked again.
     pub batches: BoxStream<'static, Result<RecordBatch, SqlFailure>>,
 }
 
@@ -41,7 +41,7 @@ impl SqlAnswer {
                 Some(Part::End) | None => rest = None,
             }
         }
-        let batches = stream::iter(held.into_iter().map(Ok)).chain(stream::unfold(rest, following));
+        let batches = stream::iter(held.into_iter().map(Ok)).chain(stream::unfold(rest, following)).fuse();
         Ok(Self { schema, versions, batches: batches.boxed() })
     }
 }
