@@ -16,7 +16,8 @@ pub(super) fn problem(reason: SqlFailure) -> Problem {
     match reason {
         SqlFailure::Statement(error) => of_statement(error),
         SqlFailure::Busy => unavailable("sql_busy", reason.to_string()),
-        SqlFailure::Files(_) | SqlFailure::NotStarted(_) => {
+        // Nobody is there to be told.
+        SqlFailure::Abandoned | SqlFailure::Files(_) | SqlFailure::NotStarted(_) => {
             tracing::error!(error = &reason as &dyn std::error::Error, "statements cannot be carried out");
             unavailable("sql_unavailable", "statements cannot be carried out now")
         }

@@ -36,7 +36,10 @@ pub(super) enum Ended {
     /// The worker has said why there is none, and listens again.
     Told(SqlError),
     /// The worker speaks no more.
-    Silent,
+    Silent {
+        /// Whether it had begun to answer.
+        begun: bool,
+    },
     /// The worker said what cannot be understood, or that its engine has failed.
     Confused(SqlFailure),
     /// The time is over.
@@ -56,12 +59,13 @@ pub(super) async fn hold(process: &mut Process, request: &[u8], parts: &Parts, l
 
 async fn talk(process: &mut Process, request: &[u8], parts: &Parts) -> Ended {
     if process.send(request).await.is_err() {
-        return Ended::Silent;
+        return Ended::Silent { begun: false };
     }
     let mut decoder = StreamDecoder::new();
-    let mut schema_told = false;
+    let (mut begun, mut schema_told) = (false, false);
     loop {
-        let Ok((kind, content)) = process.frame().await else { return Ended::Silent };
+        let Ok((kind, content)) = process.frame().await else { return Ended::Silent { begun } };
+        begun = true;
         let mut content = match kind {
             Kind::Rows => Buffer::from_vec(content),
             Kind::End => return Ended::Complete,

@@ -22,6 +22,9 @@ pub enum SqlFailure {
     /// There is no worker.
     #[error("a worker cannot be started: {0}")]
     NotStarted(#[source] io::Error),
+    /// Whoever asked is gone.
+    #[error("nobody waits for the answer any more")]
+    Abandoned,
     /// A worker has died, and nobody knows of what.
     #[error("a worker has ended with {status}: {said}")]
     Died {
@@ -64,6 +67,7 @@ impl SqlFailure {
             | Self::Files(_)
             | Self::NotStarted(_) => "failed",
             Self::Busy => "busy",
+            Self::Abandoned => "abandoned",
             Self::Died { .. } => "died",
         }
     }

@@ -82,10 +82,9 @@ impl SqlPool {
         let versions = tables.iter().map(|files| (files.table.clone(), files.version)).collect();
         let request = Request { tenant, sql: query.sql, params: query.params, tables, limits: limits(config) };
         let request = serde_json::to_vec(&request).map_err(|error| SqlFailure::broken(&error))?;
-        let process = self.take().await?;
         let (parts, coming) = mpsc::channel(PARTS_BETWEEN);
         // A task of its own, so that time runs also while nobody reads.
-        tokio::spawn(self.clone().attend(process, request, parts, permit));
+        tokio::spawn(self.clone().attend(request, parts, permit));
         SqlAnswer::begin(coming, versions).await
     }
 
@@ -106,64 +105,108 @@ impl SqlPool {
         }
     }
 
-    /// A worker that lives.
-    async fn take(&self) -> Result<Process, SqlFailure> {
+    /// A worker that has waited for this, if there is one that lives.
+    fn take_idle(&self) -> Option<Process> {
         loop {
-            let Some(mut process) = self.0.idle.lock().pop() else { break };
+            let mut process = self.0.idle.lock().pop()?;
             if process.is_alive() {
-                return Ok(process);
+                return Some(process);
             }
         }
+    }
+
+    /// Lets a worker wait for the next statement, unless enough do: those that died while they waited are replaced one by
+    /// one.
+    fn keep(&self, process: Process) {
+        let mut idle = self.0.idle.lock();
+        idle.retain_mut(Process::is_alive);
+        if idle.len() <= self.0.permits.available_permits() {
+            idle.push(process);
+        }
+    }
+
+    async fn start(&self) -> Result<Process, SqlFailure> {
         Process::start(&self.0.program, &self.0.greeting).await.map_err(SqlFailure::NotStarted)
     }
 
     /// Sees a statement through, and to it that the next one finds a worker.
-    async fn attend(self, mut process: Process, request: Vec<u8>, parts: Parts, permit: OwnedSemaphorePermit) {
-        let timeout_s = self.0.config.timeout_s;
-        let ended = conversation::hold(&mut process, &request, &parts, Duration::from_secs(timeout_s)).await;
-        let last = match ended {
-            Ended::Complete => {
-                self.0.idle.lock().push(process);
-                Ok(Part::End)
-            }
-            Ended::Told(error) => {
-                self.0.idle.lock().push(process);
-                Err(error.into())
-            }
-            Ended::Silent => {
-                let (status, said) = process.end().await;
-                self.start_another().await;
-                Err(SqlFailure::of_death(status, &said, &self.0.config))
-            }
-            Ended::Confused(failure) => {
-                drop(process);
-                self.start_another().await;
-                Err(failure)
-            }
-            Ended::TooLate => {
-                drop(process);
-                self.start_another().await;
-                Err(conversation::too_late(timeout_s))
-            }
-            Ended::Abandoned => {
-                drop(process);
-                return self.start_another().await;
-            }
+    async fn attend(self, request: Vec<u8>, parts: Parts, permit: OwnedSemaphorePermit) {
+        let last = match self.take_idle() {
+            Some(process) => match self.hold(process, &request, &parts).await {
+                // What died while nobody asked it anything did not die of this statement.
+                Err(Broken { failure: SqlFailure::Died { .. }, begun: false }) => {
+                    self.hold_anew(&request, &parts).await
+                }
+                last => last,
+            },
+            None => self.hold_anew(&request, &parts).await,
         };
         drop(permit);
         // Whoever has stopped listening needs no end.
-        let _ = parts.send(last).await;
+        let _ = parts.send(last.map(|()| Part::End).map_err(|broken| broken.failure)).await;
+    }
+
+    async fn hold_anew(&self, request: &[u8], parts: &Parts) -> Result<(), Broken> {
+        let process = self.start().await.map_err(Broken::from)?;
+        self.hold(process, request, parts).await
+    }
+
+    /// Holds a conversation. Afterwards this worker is idle, or another one is.
+    async fn hold(&self, mut process: Process, request: &[u8], parts: &Parts) -> Result<(), Broken> {
+        let timeout_s = self.0.config.timeout_s;
+        let ended = conversation::hold(&mut process, request, parts, Duration::from_secs(timeout_s)).await;
+        let failure = match ended {
+            Ended::Complete => {
+                self.keep(process);
+                return Ok(());
+            }
+            Ended::Told(error) => {
+                self.keep(process);
+                return Err(SqlFailure::from(error).into());
+            }
+            Ended::Silent { begun } => {
+                let (status, said) = process.end().await;
+                Broken { failure: SqlFailure::of_death(status, &said, &self.0.config), begun }
+            }
+            Ended::Confused(failure) => {
+                drop(process);
+                failure.into()
+            }
+            Ended::TooLate => {
+                drop(process);
+                conversation::too_late(timeout_s).into()
+            }
+            Ended::Abandoned => {
+                drop(process);
+                SqlFailure::Abandoned.into()
+            }
+        };
+        self.start_another().await;
+        Err(failure)
     }
 
     async fn start_another(&self) {
-        match Process::start(&self.0.program, &self.0.greeting).await {
+        match self.start().await {
             Ok(process) => {
                 metrics::counter!("touchline_sql_workers_started_total").increment(1);
-                self.0.idle.lock().push(process);
+                self.keep(process);
             }
             // The next statement tries again, and is told.
             Err(error) => tracing::error!(%error, "a worker for statements cannot be started"),
         }
+    }
+}
+
+/// A conversation without a good end.
+struct Broken {
+    failure: SqlFailure,
+    /// Whether rows may have been passed on.
+    begun: bool,
+}
+
+impl From<SqlFailure> for Broken {
+    fn from(failure: SqlFailure) -> Self {
+        Self { failure, begun: true }
     }
 }
 

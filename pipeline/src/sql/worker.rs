@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn one_worker_answers_statement_after_statement() {
         let (_folder, worker) = worker();
-        let sum = "SELECT sum(value) AS n FROM generate_series(1, $1)";
+        let sum = "SELECT sum(value) AS n FROM generate_series(1, 9) WHERE value <= $1";
         assert!(ask(&worker, sum, json!([4])).unwrap().contains("| 10 |"));
         assert!(ask(&worker, "SELECT $a AS a", json!({"a": "x"})).unwrap().contains("| x |"));
         assert!(ask(&worker, "SELECT round(2.5), regexp_like('ab', 'b')", Value::Null).is_ok());
