@@ -12,12 +12,14 @@ use touchline_schemas::control::{ControlError, Scope};
 
 use crate::auth::Unauthenticated;
 use crate::format::FormatError;
+use crate::sql::SqlFailure;
 
 mod describe;
 mod map;
 mod problem;
+mod sql;
 
-pub use describe::{BatchProblems, HealthProblems, IntakeProblems, KeyProblems, ReportProblems};
+pub use describe::{BatchProblems, HealthProblems, IntakeProblems, KeyProblems, ReportProblems, SqlProblems};
 pub use problem::{Problem, ProblemDetails, ProblemItem};
 
 /// The configuration key that limits a body, named in the answer so that an operator finds it.
@@ -81,6 +83,12 @@ pub enum ApiError {
     /// A report could not be computed.
     #[error(transparent)]
     Report(#[from] PipelineError),
+    /// A statement has no answer.
+    #[error(transparent)]
+    Sql(#[from] SqlFailure),
+    /// The body is JSON of another form.
+    #[error("the body is not understood: {0}")]
+    BadBody(String),
     /// A report could not be written.
     #[error(transparent)]
     Format(#[from] FormatError),

@@ -16,6 +16,7 @@ mod report;
 mod request_id;
 mod routes;
 mod serve;
+pub mod sql;
 mod state;
 
 #[cfg(test)]
@@ -23,7 +24,7 @@ mod test_support;
 
 pub use auth::{Caller, KeyCache, Unauthenticated};
 pub use error::{ApiError, Problem, ProblemDetails, ProblemItem};
-pub use format::{Format, FormatError};
+pub use format::{CsvOptions, Format, FormatError, RowWriter};
 pub use http_metrics::HttpMetrics;
 pub use peer::Peer;
 pub use request_id::RequestId;

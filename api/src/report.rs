@@ -10,6 +10,6 @@ mod tag;
 
 pub use answer::{Asked, Meta};
 pub use cursor::Cursor;
-pub use describe::ReportRows;
+pub use describe::{ReportRows, SqlRows};
 pub use page::Page;
 pub use params::ReportQuery;

@@ -24,6 +24,7 @@ mod metrics;
 mod readyz;
 mod reports;
 mod sessions;
+mod sql;
 mod validate;
 
 /// Where the description of the API is served.
@@ -42,6 +43,7 @@ const KEY_SCHEME: &str = "key";
     tags(
         (name = "ingest", description = "Sending events. A 2xx says that they are on disk."),
         (name = "reports", description = "Asking for numbers, in any of five formats from one query."),
+        (name = "sql", description = "Asking the tables themselves."),
         (name = "operations", description = "How the installation is.")
     ),
     components(schemas(
@@ -79,6 +81,8 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(reports::sequences::lift::get_lift))
         .routes(routes!(reports::sequences::branches::get_branches))
         .routes(routes!(reports::ingest::get_ingest))
+        .routes(routes!(sql::post_sql))
+        .routes(routes!(sql::schema::get_sql_schema))
         .routes(routes!(health::get_health))
         .routes(routes!(healthz::get_healthz))
         .routes(routes!(readyz::get_readyz))

@@ -12,6 +12,7 @@ use touchline_schemas::control::ControlDb;
 
 use crate::auth::KeyCache;
 use crate::http_metrics::HttpMetrics;
+use crate::sql::{SqlPool, WorkerProgram};
 
 /// A cheap handle to [`Services`].
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub struct Services {
     pub ingest: Ingest,
     /// Answers reports.
     pub engine: QueryEngine,
+    /// Carries out statements.
+    pub sql: SqlPool,
     /// Keys that were checked lately.
     pub keys: KeyCache,
     /// Renders `/metrics`.
@@ -49,7 +52,8 @@ impl AppState {
     ) -> Self {
         let keys = KeyCache::new(config.auth.cache_ttl_s);
         let http_metrics = HttpMetrics::new();
-        Self(Arc::new(Services { config, control, clock, ingest, engine, keys, prometheus, http_metrics }))
+        let sql = SqlPool::new(config.sql.clone(), engine.lake().root().to_owned(), WorkerProgram::this());
+        Self(Arc::new(Services { config, control, clock, ingest, engine, sql, keys, prometheus, http_metrics }))
     }
 }
 

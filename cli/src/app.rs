@@ -163,6 +163,7 @@ impl App {
             engine,
             prometheus,
         );
+        state.sql.warm_up().await;
         let (router, _) = touchline_api::router(state);
         let served = touchline_api::serve(listener, router, &self.config.server, stop.requested()).await;
 

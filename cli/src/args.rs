@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use touchline_schemas::Environment;
 
 use crate::commands::{
-    account, alerts, config, demo, doctor, erase, goals, import, jobs, key, serve, sessions, verify,
+    account, alerts, config, demo, doctor, erase, goals, import, jobs, key, serve, sessions, sql, verify,
 };
 
 /// The open analytics pipeline for first-party events and messages.
@@ -75,6 +75,11 @@ pub enum Command {
     /// Goals of messages: what others would count.
     #[command(subcommand)]
     Goals(goals::GoalsCommand),
+    /// Asks an account's tables in SQL.
+    Sql(sql::SqlArgs),
+    /// Carries out statements for another process of this program, and is of no use to people.
+    #[command(hide = true)]
+    SqlWorker,
     /// Imports events from files. Importing a file twice changes nothing.
     Import(import::ImportArgs),
     /// Plays a month of a shop's traffic into an installation of its own and shows the first answers.
@@ -102,6 +107,8 @@ impl Command {
             | Self::Alerts(_)
             | Self::Sessions(_)
             | Self::Goals(_)
+            | Self::Sql(_)
+            | Self::SqlWorker
             | Self::Import(_)
             | Self::Demo(_)
             | Self::Verify(_)
@@ -163,6 +170,8 @@ mod tests {
             "touchline --data-dir D import --format ndjson - --account acme --env test",
             "touchline demo --exit --events 2000 --listen 127.0.0.1:0",
             "touchline verify --account acme --from 2026-03-01 --to 2026-04-01 --tables sessions,visitors --json",
+            "touchline sql SELECT --account acme --env test --format csv --param -1 --param x",
+            "touchline sql-worker",
             "touchline doctor --json",
             "touchline config print",
         ] {

@@ -12,6 +12,8 @@ pub mod jobs;
 pub mod key;
 pub mod serve;
 pub mod sessions;
+pub mod sql;
+pub mod sql_worker;
 pub mod verify;
 
 use touchline_schemas::clock::SharedClock;
@@ -71,6 +73,8 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome>
         Command::Alerts(command) => alerts::run(command, context).await,
         Command::Sessions(command) => sessions::run(command, context).await,
         Command::Goals(command) => goals::run(command, context).await,
+        Command::Sql(args) => sql::run(args, context).await,
+        Command::SqlWorker => Err(Usage("a worker is started before anything else".to_owned()).into()),
         Command::Import(args) => import::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,

@@ -5,6 +5,7 @@ mod app;
 mod args;
 mod checks;
 mod commands;
+mod confine;
 mod demo;
 mod environment;
 mod erasure;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use clap::Parser;
 use touchline_schemas::SystemClock;
 
-use args::Args;
+use args::{Args, Command};
 use commands::{Context, Outcome};
 use environment::Environment;
 use output::Output;
@@ -36,6 +37,9 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let Args { global, command } = Args::parse();
+    if let Command::SqlWorker = command {
+        return commands::sql_worker::run();
+    }
     let environment = Environment::read();
     let output = Output::new(global.json);
     if let Err(error) = logging::start(&global, &environment, command.default_log_filter()) {

@@ -43,6 +43,16 @@ impl Output {
         if self.json { print(&serde_json::to_string(value)?) } else { print(text) }
     }
 
+    /// A line of an answer that has a form of its own.
+    pub fn line(self, text: &str) -> anyhow::Result<()> {
+        print(text)
+    }
+
+    /// A part of an answer that has a form of its own.
+    pub fn bytes(self, bytes: &[u8]) -> anyhow::Result<()> {
+        write(bytes)
+    }
+
     /// A list: as a table, or as a JSON array.
     pub fn rows<R: Row>(self, rows: &[R]) -> anyhow::Result<()> {
         if self.json { print(&serde_json::to_string(rows)?) } else { print(&table(rows)) }
@@ -145,10 +155,15 @@ fn looks_like_number(cell: &str) -> bool {
     cell == NOTHING || cell.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b',' | b'.'))
 }
 
-/// Writes a line to stdout. Whoever reads it may have seen enough and gone, as `head` does: that is no failure.
+/// Writes a line to stdout.
 fn print(text: &str) -> anyhow::Result<()> {
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Writes to stdout. Whoever reads it may have seen enough and gone, as `head` does: that is no failure.
+fn write(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }

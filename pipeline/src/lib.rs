@@ -24,6 +24,7 @@ pub mod retention;
 pub mod scan;
 pub mod sequences;
 pub mod sessions;
+pub mod sql;
 pub mod traffic;
 pub mod view;
 pub mod visitors;

@@ -17,6 +17,7 @@ mod redact;
 mod secret;
 mod server;
 mod sessions;
+mod sql;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,7 @@ pub use query::QueryConfig;
 pub use secret::Secret;
 pub use server::ServerConfig;
 pub use sessions::SessionsConfig;
+pub use sql::SqlConfig;
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,8 @@ pub struct Config {
     pub lake: LakeConfig,
     /// Reading the tables.
     pub query: QueryConfig,
+    /// Statements that analysts send.
+    pub sql: SqlConfig,
     /// The schedule of the derived tables.
     pub jobs: JobsConfig,
     /// Who is told when a job is in trouble.
@@ -90,6 +94,7 @@ impl Config {
         self.log.validate()?;
         self.lake.validate()?;
         self.query.validate()?;
+        self.sql.validate()?;
         self.jobs.validate()?;
         self.alerts.validate()?;
         self.sessions.validate()?;
@@ -171,6 +176,7 @@ mod tests {
             "log",
             "lake",
             "query",
+            "sql",
             "jobs",
             "jobs.sessions",
             "jobs.visitors",
@@ -208,6 +214,7 @@ mod tests {
         check_refused("[query]\nmax_limit = 10", "query.default_limit must be between 1 and 10, not 1000");
         check_refused("[ingest]\nmax_event_bytes = 60000\nmax_body_bytes = 50000", "ingest.max_event_bytes");
         check_refused("[ingest]\nmax_properties_bytes = 65537", "ingest.max_properties_bytes");
+        check_refused("[sql]\nmemory_limit_bytes = 2147483648", "sql.memory_limit_bytes");
         check_refused("[log]\nquota_bytes = 33554432\nsegment_bytes = 33554433", "log.segment_bytes");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 pub mod attribution;
+mod describe;
 pub mod event_sets;
 pub mod events;
 pub mod identities;

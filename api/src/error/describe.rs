@@ -23,6 +23,11 @@ const BODY_TIMEOUT: (u16, &str) = (408, "The body did not arrive in time");
 const TOO_LARGE: (u16, &str) = (413, "The body is too large, before or after decompression, or holds too many events");
 const UNSUPPORTED: (u16, &str) = (415, "The media type or the content encoding is not understood");
 const REFUSED: (u16, &str) = (422, "A field is missing or wrong; `errors` points at each");
+const BAD_STATEMENT: (u16, &str) = (400, "The body is not of this form, or the statement is no SQL");
+const REFUSED_STATEMENT: (u16, &str) = (
+    422,
+    "The statement is not a query over these tables, or exceeds a limit; the answer names the operator's setting",
+);
 const UNAVAILABLE: (u16, &str) = (503, "Not possible now; `Retry-After` says when to try again");
 
 /// Refusals of routes that take a batch.
@@ -33,6 +38,9 @@ pub struct IntakeProblems;
 
 /// Refusals of reports.
 pub struct ReportProblems;
+
+/// Refusals of statements.
+pub struct SqlProblems;
 
 /// Refusals of routes that take any key.
 pub struct KeyProblems;
@@ -63,6 +71,22 @@ impl IntoResponses for ReportProblems {
             NO_VERSION,
             NOT_ACCEPTABLE,
             VERSION_GONE,
+            UNAVAILABLE,
+        ])
+    }
+}
+
+impl IntoResponses for SqlProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            BAD_STATEMENT,
+            UNAUTHENTICATED,
+            MISSING_SCOPE,
+            NOT_ACCEPTABLE,
+            BODY_TIMEOUT,
+            TOO_LARGE,
+            UNSUPPORTED,
+            REFUSED_STATEMENT,
             UNAVAILABLE,
         ])
     }

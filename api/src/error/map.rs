@@ -5,7 +5,7 @@ use touchline_ingest::body::BodyError;
 use touchline_ingest::receive::{FieldError, ReceiveError};
 use touchline_pipeline::PipelineError;
 
-use super::{ApiError, MAX_BODY_BYTES_KEY, Problem, ProblemItem};
+use super::{ApiError, MAX_BODY_BYTES_KEY, Problem, ProblemItem, sql};
 use crate::auth::Unauthenticated;
 
 /// Seconds after which to try again when the reason gives none.
@@ -42,6 +42,8 @@ impl ApiError {
             Self::Receive(reason) => receive(reason),
             Self::Refused { what, code, errors } => refused(what, code, errors),
             Self::Report(reason) => report(reason),
+            Self::Sql(reason) => sql::problem(reason),
+            Self::BadBody(_) => Problem::new(StatusCode::BAD_REQUEST, "invalid_body", detail),
             Self::Format(reason) => internal(&reason),
             Self::Control(reason) if reason.retryable() => {
                 tracing::error!(error = &reason as &dyn std::error::Error, "control database did not answer");

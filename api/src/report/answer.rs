@@ -1,5 +1,6 @@
 //! The answer to a report: head, rows, and what they were computed from.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -131,6 +132,22 @@ impl Asked {
         head
     }
 
+    /// What was asked in a body: the address says at most how the answer is to look, and the body wins.
+    pub fn in_body(
+        format: Option<Format>,
+        uri: &Uri,
+        headers: &HeaderMap,
+        now: DateTime<Utc>,
+    ) -> Result<Self, ApiError> {
+        let address = ReportQuery::parse(uri.query().unwrap_or_default(), &[], 1, now)?;
+        let query = ReportQuery { format: format.or(address.format), csv: address.csv, ..ReportQuery::default() };
+        let delivery = Delivery::choose(&query, uri, headers)?;
+        let view = Arc::new(View::new(address.as_of));
+        // What is posted has no tag.
+        let (question, known) = (Question::of(&[]), KnownTags::of(&HeaderMap::new()));
+        Ok(Self { query, delivery, uri: uri.clone(), view, question, known })
+    }
+
     /// The address of the page after `cursor`, relative to this server.
     fn next_link(&self, cursor: &Cursor) -> String {
         let next = self.query.next_page(self.uri.query().unwrap_or_default(), cursor);
@@ -147,6 +164,9 @@ pub struct Meta {
     pub source_version: Option<i64>,
     /// The time up to which events are in it, RFC 3339.
     pub watermark: Option<String>,
+    /// Versions of the tables that a statement may have read; missing in reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_versions: Option<BTreeMap<String, i64>>,
     /// Name and version of the metric's definition.
     pub definition: &'static str,
     /// Begin of the range, included.
@@ -182,6 +202,7 @@ impl Meta {
             lake_version: None,
             source_version: None,
             watermark: None,
+            table_versions: None,
             definition,
             from: text(query.range.from),
             to: text(query.range.to),
@@ -189,6 +210,11 @@ impl Meta {
             complete: false,
             facts: None,
         }
+    }
+
+    /// Names the versions of the tables that a statement may have read.
+    pub fn with_tables(self, versions: BTreeMap<String, i64>) -> Self {
+        Self { table_versions: Some(versions), ..self }
     }
 
     /// Names what an answer without tables was made of, so that the same answer can be told.

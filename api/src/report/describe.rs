@@ -24,10 +24,7 @@ const HEADERS: [(&str, Type, &str); 5] = [
 
 impl IntoResponses for ReportRows {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let rows = ResponseBuilder::new().description("The rows; the same in every format");
-        let rows =
-            Format::ALL.into_iter().fold(rows, |rows, format| rows.content(format.media_type(), content(format)));
-        let rows = HEADERS.into_iter().fold(rows, |rows, (name, kind, description)| {
+        let rows = HEADERS.into_iter().fold(every_format(), |rows, (name, kind, description)| {
             let mut header = Header::new(ObjectBuilder::new().schema_type(SchemaType::Type(kind)));
             header.description = Some(description.to_owned());
             rows.header(name, header)
@@ -36,6 +33,20 @@ impl IntoResponses for ReportRows {
             ResponseBuilder::new().description("The caller has this answer: its `ETag` is in `If-None-Match`");
         BTreeMap::from([("200".to_owned(), RefOr::T(rows.build())), ("304".to_owned(), RefOr::T(unchanged.build()))])
     }
+}
+
+/// The rows of a statement in every format.
+pub struct SqlRows;
+
+impl IntoResponses for SqlRows {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        BTreeMap::from([("200".to_owned(), RefOr::T(every_format().build()))])
+    }
+}
+
+fn every_format() -> ResponseBuilder {
+    let rows = ResponseBuilder::new().description("The rows; the same in every format");
+    Format::ALL.into_iter().fold(rows, |rows, format| rows.content(format.media_type(), content(format)))
 }
 
 fn content(format: Format) -> Content {

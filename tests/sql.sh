@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Sends hostile statements while events keep coming in, and checks that each is refused or bounded, that nobody else's
+# rows come back, and that nothing of it is felt by ingest.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/lib/venv.sh"
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || skip "$python is older than 3.11"
+exec "$python" "$here/sql.py" "$@"
