@@ -20,12 +20,17 @@ import pyarrow.parquet as pq
 from touchline import REPOSITORY, Checks, Key, Touchline, around_now, now, rfc3339, same_cell
 
 REPORTS = "/api/v1/reports/"
+# These count whole days of UTC.
+WHOLE_DAYS = {"from": f"{now() - timedelta(days=3):%Y-%m-%d}", "to": f"{now() + timedelta(days=3):%Y-%m-%d}"}
 # What a report needs to be asked, or to show our texts, and what stands for a part of its address.
 NEEDED = {
     "funnel": {"steps": "page_view,purchase"},
     "traffic": {"by": "utm_campaign", "compare": "previous"},
     "first-touch": {"by": "utm_source"},
     "attribution": {"by": "utm_campaign", "model": "linear"},
+    "messages": WHOLE_DAYS,
+    "messages/reasons": WHOLE_DAYS,
+    "messages/site-messages": WHOLE_DAYS,
 }
 PARTS = {"{id}": "welcome"}
 # What formats stumble over.
@@ -47,6 +52,7 @@ def main() -> int:
     checks = Checks("reports in every format")
     with Touchline(checks) as touchline:
         key = touchline.key("north")
+        touchline.command("account", "settings", "north", "goals=bought=purchase")
         post_events(touchline, key)
         touchline.wait_drained()
         touchline.run_jobs()
@@ -85,6 +91,10 @@ def post_events(touchline: Touchline, key: Key) -> None:
     for line in (REPOSITORY / "docs" / "messages.md").read_text().splitlines():
         if line.startswith('{"event_type":"$'):
             events.append({**json.loads(line), "timestamp": rfc3339(now() - timedelta(minutes=5))})
+    entered = {"sequence_id": "welcome", "sequence_version": 3, "run_id": "r-6", "arm": "control", "propensity": 0.1}
+    events.append({"event_type": "$sequence_entered", "user_id": "u_8", "properties": entered})
+    banner = {"message_id": "banner", "delivery_id": "d-99", "channel": "site", "system": "site_message"}
+    events.append({"event_type": "$message_sent", "user_id": "u_8", "properties": banner})
     answer = touchline.post("/api/v1/events", {"events": events}, key)
     if answer.status != 202 or answer.json()["accepted"] != len(events):
         raise RuntimeError(f"the events answer {answer.status}: {answer.text()[:1_000]}")
