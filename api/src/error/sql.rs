@@ -63,6 +63,7 @@ const fn status(limit: Limit) -> StatusCode {
         | Limit::Memory
         | Limit::ProcessMemory
         | Limit::Rows
+        | Limit::RowBytes
         | Limit::AnswerBytes => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
@@ -84,6 +85,7 @@ mod tests {
             (SqlError::Invalid { detail: "x".into() }.into(), 422, "sql_invalid"),
             (SqlError::over(Limit::StatementBytes, 1).into(), 413, "sql_limit"),
             (SqlError::over(Limit::Time, 1).into(), 422, "sql_limit"),
+            (SqlError::over(Limit::RowBytes, 1).into(), 422, "sql_limit"),
             (SqlError::Unavailable { detail: secret() }.into(), 503, "sql_unavailable"),
             (SqlError::Internal { detail: secret() }.into(), 422, "sql_unsupported"),
             (SqlFailure::Busy, 503, "sql_busy"),

@@ -14,6 +14,7 @@ use serde::Serialize;
 use touchline_pipeline::{AnswerMeta, AsOf, QueryEngine, View};
 use touchline_schemas::control::Scope;
 use touchline_schemas::tables::Table;
+use url::form_urlencoded;
 use utoipa::ToSchema;
 
 use super::params::{AS_OF, Parameter, ReportQuery, instant_text};
@@ -132,17 +133,31 @@ impl Asked {
         head
     }
 
-    /// What was asked in a body: the address says at most how the answer is to look, and the body wins.
+    /// What was asked in a body: the address says at most how the answer is to look (`format`, `bom`, `raw`), and the
+    /// body wins.
     pub fn in_body(
         format: Option<Format>,
         uri: &Uri,
         headers: &HeaderMap,
         now: DateTime<Utc>,
     ) -> Result<Self, ApiError> {
-        let address = ReportQuery::parse(uri.query().unwrap_or_default(), &[], 1, now)?;
+        let text = uri.query().unwrap_or_default();
+        let unknown = form_urlencoded::parse(text.as_bytes())
+            .filter(|(name, _)| !matches!(&**name, "format" | "bom" | "raw"))
+            .map(|(name, _)| {
+                // Short enough to be said back.
+                let name: String = name.chars().take(80).collect();
+                let detail = format!("this address has no parameter `{name}`: what is asked stands in the body");
+                ProblemItem::parameter(name, "unknown_parameter", detail)
+            });
+        let unknown: Vec<ProblemItem> = unknown.collect();
+        if !unknown.is_empty() {
+            return Err(ApiError::Query(unknown));
+        }
+        let address = ReportQuery::parse(text, &[], 1, now)?;
         let query = ReportQuery { format: format.or(address.format), csv: address.csv, ..ReportQuery::default() };
         let delivery = Delivery::choose(&query, uri, headers)?;
-        let view = Arc::new(View::new(address.as_of));
+        let view = Arc::new(View::new(query.as_of));
         // What is posted has no tag.
         let (question, known) = (Question::of(&[]), KnownTags::of(&HeaderMap::new()));
         Ok(Self { query, delivery, uri: uri.clone(), view, question, known })
@@ -349,6 +364,29 @@ mod tests {
             headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
             let chosen = asked(address, &headers).ok().map(|asked| asked.delivery.format);
             assert_eq!(chosen, expected, "{address} {accept}");
+        }
+    }
+
+    #[test]
+    fn beside_a_body_the_address_says_only_how_the_answer_looks() {
+        for (query, expected) in [
+            ("", Ok(Format::Json)),
+            ("format=csv&bom=1&raw=1", Ok(Format::Csv)),
+            ("as_of=7", Err("as_of unknown_parameter")),
+            ("from=yesterday&format=csv&limit=1", Err("from unknown_parameter, limit unknown_parameter")),
+            ("format=xml", Err("format invalid_value")),
+            ("raw=1&raw=1", Err("raw repeated")),
+        ] {
+            let uri: Uri = format!("/sql?{query}").parse().unwrap();
+            let asked = Asked::in_body(None, &uri, &HeaderMap::new(), DateTime::UNIX_EPOCH);
+            let told = asked.map(|asked| asked.delivery.format).map_err(|error| match error {
+                ApiError::Query(items) => {
+                    let said = |item: ProblemItem| format!("{} {}", item.parameter.unwrap_or_default(), item.code);
+                    items.into_iter().map(said).collect::<Vec<_>>().join(", ")
+                }
+                other => panic!("{other}"),
+            });
+            assert_eq!(told, expected.map_err(str::to_owned), "{query}");
         }
     }
 

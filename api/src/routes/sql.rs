@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 use touchline_schemas::control::Scope;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
 use crate::auth::Caller;
@@ -31,11 +31,25 @@ pub struct SqlBody {
     sql: String,
     /// Values for the statement's placeholders: an array for `$1`, `$2`, …, an object for `$name`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>, example = json!(["2026-03-01"]))]
+    #[schema(value_type = Value, example = json!(["2026-03-01"]))]
     params: Value,
     /// The format by name; else `format=` or `Accept` decide.
     #[schema(example = "json")]
     format: Option<String>,
+}
+
+/// How the answer is to look.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct SqlParams {
+    /// `json`, `ndjson`, `csv`, `parquet` or `arrow`; after the body's `format` and before `Accept`.
+    #[param(example = "csv")]
+    pub format: Option<String>,
+    /// `1`: CSV begins with a byte order mark, as Excel wants it.
+    pub bom: Option<String>,
+    /// `1`: texts in CSV that begin with `=`, `+`, `-`, `@`, TAB or CR are not guarded by an apostrophe.
+    pub raw: Option<String>,
 }
 
 /// Asks the tables
@@ -47,6 +61,7 @@ pub struct SqlBody {
     path = "/api/v1/sql",
     tag = "sql",
     security(("key" = ["can_view_reports"])),
+    params(SqlParams),
     request_body = SqlBody,
     responses(SqlRows, SqlProblems)
 )]

@@ -33,8 +33,8 @@ impl SqlAnswer {
         let (mut held, mut held_bytes, mut rest) = (VecDeque::new(), 0, Some(parts));
         while let Some(parts) = rest.as_mut().filter(|_| held_bytes < HELD_BYTES) {
             match next(parts).await? {
-                Some(Part::Rows(rows)) => {
-                    held_bytes += rows.get_array_memory_size();
+                Some(Part::Rows { rows, size_bytes }) => {
+                    held_bytes += size_bytes;
                     held.push_back(rows);
                 }
                 Some(Part::Schema(_)) => return Err(cut_off()),
@@ -49,7 +49,7 @@ impl SqlAnswer {
 async fn following(rest: Option<Coming>) -> Option<(Result<RecordBatch, SqlFailure>, Option<Coming>)> {
     let mut parts = rest?;
     match next(&mut parts).await {
-        Ok(Some(Part::Rows(rows))) => Some((Ok(rows), Some(parts))),
+        Ok(Some(Part::Rows { rows, .. })) => Some((Ok(rows), Some(parts))),
         Ok(Some(Part::End)) => None,
         Ok(Some(Part::Schema(_)) | None) => Some((Err(cut_off()), None)),
         Err(failure) => Some((Err(failure), None)),

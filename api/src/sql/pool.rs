@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use touchline_pipeline::QueryEngine;
 use touchline_pipeline::sql::{Greeting, Limit, Limits, Request, SqlError, files_of};
 use touchline_schemas::Tenant;
@@ -21,6 +21,9 @@ use super::process::{Process, WorkerProgram};
 
 /// Parts of an answer that lie between worker and reader.
 const PARTS_BETWEEN: usize = 2;
+/// Threads of a statement at most, where the operator has not chosen: each has a large stack, and other statements and
+/// requests need cores too.
+const MAX_AUTOMATIC_THREADS: usize = 8;
 
 /// The workers of this process. A cheap handle.
 #[derive(Debug, Clone)]
@@ -48,10 +51,8 @@ pub struct SqlQuery {
 impl SqlPool {
     /// Workers over the lake in the folder `lake`. They are started when they are needed.
     pub fn new(config: SqlConfig, lake: PathBuf, program: WorkerProgram) -> Self {
-        let threads = match config.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads(config.threads, cores);
         let greeting = Greeting { lake, threads, process_memory_bytes: config.process_memory_bytes };
         let permits = Arc::new(Semaphore::new(config.workers));
         let (queued, idle) = (AtomicUsize::new(0), Mutex::default());
@@ -126,35 +127,38 @@ impl SqlPool {
     }
 
     async fn start(&self) -> Result<Process, SqlFailure> {
-        Process::start(&self.0.program, &self.0.greeting).await.map_err(SqlFailure::NotStarted)
+        let process = Process::start(&self.0.program, &self.0.greeting).await.map_err(SqlFailure::NotStarted)?;
+        metrics::counter!("touchline_sql_workers_started_total").increment(1);
+        Ok(process)
     }
 
     /// Sees a statement through, and to it that the next one finds a worker.
     async fn attend(self, request: Vec<u8>, parts: Parts, permit: OwnedSemaphorePermit) {
+        let deadline = Instant::now() + Duration::from_secs(self.0.config.timeout_s);
         let last = match self.take_idle() {
-            Some(process) => match self.hold(process, &request, &parts).await {
-                // What died while nobody asked it anything did not die of this statement.
+            Some(process) => match self.hold(process, &request, &parts, deadline).await {
+                // What died before it took this statement up did not die of it.
                 Err(Broken { failure: SqlFailure::Died { .. }, begun: false }) => {
-                    self.hold_anew(&request, &parts).await
+                    self.hold_anew(&request, &parts, deadline).await
                 }
                 last => last,
             },
-            None => self.hold_anew(&request, &parts).await,
+            None => self.hold_anew(&request, &parts, deadline).await,
         };
         drop(permit);
         // Whoever has stopped listening needs no end.
         let _ = parts.send(last.map(|()| Part::End).map_err(|broken| broken.failure)).await;
     }
 
-    async fn hold_anew(&self, request: &[u8], parts: &Parts) -> Result<(), Broken> {
+    async fn hold_anew(&self, request: &[u8], parts: &Parts, deadline: Instant) -> Result<(), Broken> {
         let process = self.start().await.map_err(Broken::from)?;
-        self.hold(process, request, parts).await
+        self.hold(process, request, parts, deadline).await
     }
 
     /// Holds a conversation. Afterwards this worker is idle, or another one is.
-    async fn hold(&self, mut process: Process, request: &[u8], parts: &Parts) -> Result<(), Broken> {
-        let timeout_s = self.0.config.timeout_s;
-        let ended = conversation::hold(&mut process, request, parts, Duration::from_secs(timeout_s)).await;
+    async fn hold(&self, mut process: Process, request: &[u8], parts: &Parts, deadline: Instant) -> Result<(), Broken> {
+        let config = &self.0.config;
+        let ended = conversation::hold(&mut process, request, parts, config.max_row_bytes, deadline).await;
         let failure = match ended {
             Ended::Complete => {
                 self.keep(process);
@@ -166,7 +170,7 @@ impl SqlPool {
             }
             Ended::Silent { begun } => {
                 let (status, said) = process.end().await;
-                Broken { failure: SqlFailure::of_death(status, &said, &self.0.config), begun }
+                Broken { failure: SqlFailure::of_death(status, &said, config), begun }
             }
             Ended::Confused(failure) => {
                 drop(process);
@@ -174,7 +178,7 @@ impl SqlPool {
             }
             Ended::TooLate => {
                 drop(process);
-                conversation::too_late(timeout_s).into()
+                conversation::too_late(config.timeout_s).into()
             }
             Ended::Abandoned => {
                 drop(process);
@@ -187,10 +191,7 @@ impl SqlPool {
 
     async fn start_another(&self) {
         match self.start().await {
-            Ok(process) => {
-                metrics::counter!("touchline_sql_workers_started_total").increment(1);
-                self.keep(process);
-            }
+            Ok(process) => self.keep(process),
             // The next statement tries again, and is told.
             Err(error) => tracing::error!(%error, "a worker for statements cannot be started"),
         }
@@ -200,7 +201,7 @@ impl SqlPool {
 /// A conversation without a good end.
 struct Broken {
     failure: SqlFailure,
-    /// Whether rows may have been passed on.
+    /// Whether the worker had taken up the statement, and rows may have been passed on.
     begun: bool,
 }
 
@@ -228,6 +229,14 @@ impl Drop for Place<'_> {
     }
 }
 
+/// Threads of a statement: as many as are configured, and 0 stands for one for each core, within reason.
+fn threads(configured: usize, cores: usize) -> usize {
+    match configured {
+        0 => cores.min(MAX_AUTOMATIC_THREADS),
+        threads => threads,
+    }
+}
+
 fn limits(config: &SqlConfig) -> Limits {
     Limits {
         statement_bytes: config.max_statement_bytes,
@@ -235,6 +244,19 @@ fn limits(config: &SqlConfig) -> Limits {
         depth: config.max_depth,
         memory_bytes: config.memory_limit_bytes,
         rows: config.max_rows,
+        row_bytes: config.max_row_bytes,
         answer_bytes: config.max_answer_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_the_cores_up_to_a_bound_or_what_the_operator_says() {
+        for (configured, cores, expected) in [(0, 1, 1), (0, 4, 4), (0, 8, 8), (0, 192, 8), (1, 192, 1), (64, 4, 64)] {
+            assert_eq!(threads(configured, cores), expected, "{configured} {cores}");
+        }
     }
 }

@@ -75,11 +75,15 @@ impl Process {
         self.input.flush().await
     }
 
-    /// The next frame of its answer.
-    pub(super) async fn frame(&mut self) -> io::Result<(Kind, Vec<u8>)> {
+    /// The next frame of its answer. What is none, or longer than `longest_bytes`, is an error of the kind
+    /// `InvalidData`.
+    pub(super) async fn frame(&mut self, longest_bytes: usize) -> io::Result<(Kind, Vec<u8>)> {
         let mut head = [0; HEAD_BYTES];
         self.output.read_exact(&mut head).await?;
         let (kind, size_bytes) = parse_head(head)?;
+        if size_bytes > longest_bytes {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than a row may be"));
+        }
         let mut content = vec![0; size_bytes];
         self.output.read_exact(&mut content).await?;
         Ok((kind, content))

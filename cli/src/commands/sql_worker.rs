@@ -54,13 +54,15 @@ fn serve(asked: &Receiver<Vec<u8>>) -> anyhow::Result<()> {
     let greeting: Greeting = serde_json::from_slice(&greeting).context("the greeting is not understood")?;
     let worker = Worker::new(&greeting)?;
     confine::forbid_files();
-    confine::limit_memory(greeting.process_memory_bytes);
+    // A stack is taken whole when its thread starts, however little of it is used.
+    confine::limit_memory(greeting.process_memory_bytes.saturating_add(worker.stack_bytes()));
     let mut output = io::stdout().lock();
     while let Ok(request) = asked.recv() {
         let request: Request = serde_json::from_slice(&request).context("the request is not understood")?;
         match worker.answer(request, &mut output)? {
             Fitness::Fit => {}
-            Fitness::Spoiled => break,
+            // Dropping the worker would wait for what its engine is still at.
+            Fitness::Spoiled => std::process::exit(0),
         }
     }
     Ok(())

@@ -173,8 +173,15 @@ fn verdict(result: Result<(), SqlError>) -> Verdict {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { statement_bytes: 4_096, tokens: 200, depth: 20, memory_bytes: 0, rows: 0, answer_bytes: 0 };
+    const LIMITS: Limits = Limits {
+        statement_bytes: 4_096,
+        tokens: 200,
+        depth: 20,
+        memory_bytes: 0,
+        rows: 0,
+        row_bytes: 0,
+        answer_bytes: 0,
+    };
 
     /// What becomes of a statement, as a word.
     fn verdict_on(sql: &str) -> String {

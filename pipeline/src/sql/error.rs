@@ -1,6 +1,7 @@
 //! Why a statement gave no answer, in words for whoever sent it.
 
-use std::fmt;
+use std::error::Error;
+use std::{fmt, io, iter};
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -75,6 +76,8 @@ pub enum Limit {
     ProcessMemory,
     /// Rows of the answer.
     Rows,
+    /// Bytes of one row of the answer.
+    RowBytes,
     /// Bytes of the answer.
     AnswerBytes,
 }
@@ -90,6 +93,7 @@ impl Limit {
             Self::Memory => "sql.memory_limit_bytes",
             Self::ProcessMemory => "sql.process_memory_bytes",
             Self::Rows => "sql.max_rows",
+            Self::RowBytes => "sql.max_row_bytes",
             Self::AnswerBytes => "sql.max_answer_bytes",
         }
     }
@@ -102,6 +106,7 @@ impl Limit {
             Self::Time => format!("the statement was not done within {allowed} s"),
             Self::Memory | Self::ProcessMemory => format!("the statement needs more than {allowed} bytes of memory"),
             Self::Rows => format!("the answer has more than {allowed} rows"),
+            Self::RowBytes => format!("a row or the head of the answer has more than {allowed} bytes"),
             Self::AnswerBytes => format!("the answer has more than {allowed} bytes"),
         };
         format!("{what}; the operator sets `{}`", self.setting())
@@ -124,6 +129,9 @@ impl SqlError {
 
     /// What the engine's error means for the sender of a statement whose operators may hold `memory_bytes`.
     pub(super) fn of_engine(error: &DataFusionError, memory_bytes: usize) -> Self {
+        if is_of_files(error) {
+            return Self::Unavailable { detail: error.to_string() };
+        }
         let root = error.find_root();
         let message = root.message();
         match root {
@@ -135,9 +143,6 @@ impl SqlError {
             | DataFusionError::Configuration(_)
             | DataFusionError::Execution(_) => Self::told(&message),
             DataFusionError::ArrowError(error, _) => Self::of_arrow(error),
-            DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
-                Self::Unavailable { detail: message.into_owned() }
-            }
             DataFusionError::Collection(errors) => match errors.first() {
                 Some(first) => Self::of_engine(first, memory_bytes),
                 None => Self::Internal { detail: message.into_owned() },
@@ -149,10 +154,11 @@ impl SqlError {
 
     /// What the error of a computation means.
     pub(super) fn of_arrow(error: &ArrowError) -> Self {
+        if is_of_files(error) {
+            return Self::Unavailable { detail: error.to_string() };
+        }
         match error {
-            ArrowError::ExternalError(_) | ArrowError::IoError(..) | ArrowError::ParquetError(_) => {
-                Self::Internal { detail: error.to_string() }
-            }
+            ArrowError::ExternalError(_) | ArrowError::ParquetError(_) => Self::Internal { detail: error.to_string() },
             _ => Self::told(&error.to_string()),
         }
     }
@@ -166,6 +172,12 @@ impl SqlError {
     }
 }
 
+/// Whether a file could not be read, through however many hands that went: statements do not name files.
+fn is_of_files(error: &(dyn Error + 'static)) -> bool {
+    iter::successors(Some(error), |cause| (*cause).source())
+        .any(|cause| cause.is::<object_store::Error>() || cause.is::<io::Error>())
+}
+
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(MESSAGE_CHARS) {
         Some((end, _)) => format!("{} …", &text[..end]),
@@ -175,6 +187,8 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use parquet::errors::ParquetError;
+
     use super::*;
 
     #[test]
@@ -188,8 +202,28 @@ mod tests {
         assert_eq!(of(DataFusionError::ResourcesExhausted("pool".into())), SqlError::over(Limit::Memory, 7));
         assert!(matches!(of(plan("cannot read a/account_id=1/x")), SqlError::Internal { .. }));
         assert!(matches!(of(DataFusionError::Internal("bug".into())), SqlError::Internal { .. }));
-        let gone = DataFusionError::IoError(std::io::Error::other("/var/lib/x"));
-        assert!(matches!(of(gone), SqlError::Unavailable { .. }));
+        let broken = ParquetError::General("bad page".to_owned());
+        assert!(matches!(of(broken.into()), SqlError::Internal { .. }));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_the_senders_mistake() {
+        let disk = || io::Error::other("/var/lib/x");
+        let store = || object_store::Error::NotFound { path: "/var/lib/x".to_owned(), source: Box::new(disk()) };
+        let parquet = || DataFusionError::ParquetError(Box::new(ParquetError::External(Box::new(store()))));
+        for error in [
+            DataFusionError::IoError(disk()),
+            DataFusionError::ObjectStore(Box::new(store())),
+            parquet(),
+            parquet().context("while reading"),
+            ArrowError::ExternalError(Box::new(parquet())).into(),
+            ArrowError::IoError("x".to_owned(), disk()).into(),
+        ] {
+            let said = error.to_string();
+            assert!(matches!(SqlError::of_engine(&error, 7), SqlError::Unavailable { .. }), "{said}");
+        }
+        let arrow = ArrowError::ExternalError(Box::new(store()));
+        assert!(matches!(SqlError::of_arrow(&arrow), SqlError::Unavailable { .. }));
     }
 
     #[test]

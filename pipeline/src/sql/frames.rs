@@ -1,7 +1,8 @@
 //! The language between a worker and who uses it: frames of a kind, a length and as many bytes.
 //!
 //! To the worker go a [`Greeting`](super::Greeting) and [`Request`](super::Request)s, as JSON. From it comes for each
-//! request an Arrow IPC stream, cut into frames anywhere, and an end; or a failure, before or after some rows.
+//! request first a word that it was taken up. Then comes an Arrow IPC stream, cut into frames anywhere, and an end; or
+//! a failure, before or after some rows.
 
 use std::io::{self, Read, Write};
 
@@ -17,6 +18,8 @@ const ANSWER_FRAME_BYTES: usize = 1 << 20;
 pub enum Kind {
     /// To the worker: a greeting or a request.
     Ask,
+    /// From it: the request was taken up. Of what happens before, it is not the cause.
+    Taken,
     /// From it: a part of the Arrow IPC stream.
     Rows,
     /// From it: the answer is complete.
@@ -26,11 +29,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Ask, Self::Rows, Self::End, Self::Failure];
+    const ALL: [Self; 5] = [Self::Ask, Self::Taken, Self::Rows, Self::End, Self::Failure];
 
     const fn byte(self) -> u8 {
         match self {
             Self::Ask => b'A',
+            Self::Taken => b'T',
             Self::Rows => b'R',
             Self::End => b'E',
             Self::Failure => b'F',
@@ -90,6 +94,11 @@ impl<W: Write> RowFrames<W> {
         Self { output, pending: Vec::new(), taken_bytes: 0 }
     }
 
+    /// Bytes that have gathered.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Sends what has gathered.
     pub(super) fn send(&mut self) -> io::Result<()> {
         for part in self.pending.chunks(ANSWER_FRAME_BYTES) {
@@ -143,7 +152,9 @@ mod tests {
         let mut frames = RowFrames::new(Vec::new());
         let content = vec![7; ANSWER_FRAME_BYTES * 2 + 1];
         frames.write_all(&content).unwrap();
+        assert_eq!(frames.pending_bytes(), content.len());
         frames.send().unwrap();
+        assert_eq!(frames.pending_bytes(), 0);
         let mut input = &frames.output[..];
         let mut sizes = Vec::new();
         while let Ok((Kind::Rows, part)) = read(&mut input) {

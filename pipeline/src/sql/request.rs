@@ -15,7 +15,7 @@ pub struct Greeting {
     pub lake: PathBuf,
     /// Threads of a statement.
     pub threads: usize,
-    /// Bytes that the process may take from the system from now on.
+    /// Bytes that the process may take from the system from now on, beside the stacks of its threads.
     pub process_memory_bytes: usize,
 }
 
@@ -47,6 +47,8 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Rows of the answer.
     pub rows: usize,
+    /// Bytes of one row, and of the names of the columns.
+    pub row_bytes: usize,
     /// Bytes of the answer.
     pub answer_bytes: usize,
 }

@@ -25,13 +25,16 @@ pub struct SqlConfig {
     pub max_depth: usize,
     /// Bytes of memory that the operators of one statement may hold. Default 268,435,456.
     pub memory_limit_bytes: usize,
-    /// Bytes of memory that the process of one worker may take from the system, above what it has when it starts.
-    /// Default 1,073,741,824.
+    /// Bytes of memory that the process of one worker may take from the system, above what it has when it starts and
+    /// the stacks of its threads. Default 1,073,741,824.
     pub process_memory_bytes: usize,
-    /// Threads of one statement; 0 means one for each core. Default 0.
+    /// Threads of one statement; 0 means one for each core, and 8 at most. Default 0.
     pub threads: usize,
     /// Most rows of an answer. Default 1,000,000.
     pub max_rows: usize,
+    /// Most bytes of one row of an answer, and of the names of its columns, as the engine holds them. Default
+    /// 8,388,608.
+    pub max_row_bytes: usize,
     /// Most bytes of an answer, as the engine holds it. Default 268,435,456.
     pub max_answer_bytes: usize,
 }
@@ -50,6 +53,7 @@ impl Default for SqlConfig {
             process_memory_bytes: 1_073_741_824,
             threads: 0,
             max_rows: 1_000_000,
+            max_row_bytes: 8_388_608,
             max_answer_bytes: 268_435_456,
         }
     }
@@ -68,6 +72,8 @@ impl SqlConfig {
         within("sql.memory_limit_bytes", self.memory_limit_bytes, 16_777_216..=self.process_memory_bytes)?;
         within("sql.threads", self.threads, 0..=64)?;
         within("sql.max_rows", self.max_rows, 1..=10_000_000_000)?;
+        // Small rows are sent together in messages of a mebibyte, which must always pass.
+        within("sql.max_row_bytes", self.max_row_bytes, 4_194_304..=1_073_741_824)?;
         within("sql.max_answer_bytes", self.max_answer_bytes, 65_536..=1_099_511_627_776)
     }
 }
