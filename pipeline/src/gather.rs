@@ -17,6 +17,13 @@ pub(crate) struct Gathered<T> {
     _memory: MemoryReservation,
 }
 
+impl<T> Gathered<T> {
+    /// What was gathered, made into something else of about the same size.
+    pub fn try_map<U, E>(self, work: impl FnOnce(T) -> Result<U, E>) -> Result<Gathered<U>, E> {
+        Ok(Gathered { found: work(self.found)?, _memory: self._memory })
+    }
+}
+
 /// Gathers from every batch of `frame`. It fails once what is gathered no longer fits the memory of queries.
 pub(crate) async fn gather<T>(
     context: &SessionContext,

@@ -35,6 +35,12 @@ impl Sent {
         Self { id: id.into(), at_us, is_bot: false, revenue_e4: None, texts }
     }
 
+    /// The same under another id.
+    #[must_use]
+    pub fn named(self, id: String) -> Self {
+        Self { id, ..self }
+    }
+
     /// The same, with a text.
     #[must_use]
     pub fn with(mut self, field: TextField, text: &str) -> Self {

@@ -102,7 +102,10 @@ fn greeted(person: &str, entered_us: i64) -> [Sent; 2] {
         sent.with(TextField::Channel, "email")
     };
     let done = of_run(&run, person, "$sequence_step_done", at_us, Some("greeting"), r#","outcome":"executed""#);
-    let sent = of_run(&run, person, "$message_sent", at_us, Some("greeting"), r#","system":"sequence","cost":0.25"#);
+    // The sender of mails knows the delivery, and not for which sequence it is.
+    let sent = Sent::new(format!("{run}-sent"), "$message_sent", at_us)
+        .with(TextField::UserId, person)
+        .with(TextField::Properties, r#"{"system":"sequence","cost":0.25}"#);
     [message(done), message(sent)]
 }
 
@@ -266,17 +269,27 @@ async fn ways_are_weighed_by_the_probability_of_each_choice() {
         if buys {
             events.push(bought(&person, march(3), 10_000));
         }
-        events
+        events.into_iter()
     };
     let mut events: Vec<Sent> = Vec::new();
     events.extend((0..150).flat_map(|number| chosen(number, "ten_percent", 0.75, number < 30)));
     events.extend((0..50).flat_map(|number| chosen(number, "free_shipping", 0.25, number < 20)));
+    // Neither a run of which nobody says that it was entered, nor another version, says anything about these ways.
+    let way = r#","arm":"ten_percent","propensity":0.75"#;
+    events.push(of_run("orphan", "nobody", "$sequence_branch", march(2), Some("which_offer"), way));
+    events.extend(chosen(900, "ten_percent", 0.75, true).map(|sent| {
+        let run = r#"{"run_id":"older","sequence_version":0"#;
+        let way = r#","arm":"ten_percent","propensity":0.75}"#;
+        let id = format!("older-{}", sent.id);
+        sent.named(id).with(TextField::Properties, &format!("{run}{way}"))
+    }));
     let world = World::of(&events).await;
     let params = branches::Params {
         sequence_id: "welcome".to_owned(),
         range: TimeRange::default(),
         goals: world.settings.goals.clone(),
         goal: Some("bought".to_owned()),
+        sequence_version: None,
         window_days: None,
         alpha: 0.05,
     };

@@ -51,6 +51,8 @@ pub enum Parameter {
     LookbackDays,
     /// A parameter of this name that the report reads itself.
     Own(&'static str),
+    /// No parameter of its own: without `from=`, the range has no beginning.
+    OpenStart,
 }
 
 /// Parameters that every report takes.
@@ -127,7 +129,7 @@ pub struct PageParams {
 /// A query string that was understood.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReportQuery {
-    /// The range of time. `from` is always set.
+    /// The range of time. `from` is set, unless the report takes [`Parameter::OpenStart`].
     pub range: TimeRange,
     /// The state of the lake.
     pub as_of: AsOf,
@@ -335,10 +337,12 @@ impl Reader<'_> {
     }
 
     fn finish(mut self, now: DateTime<Utc>) -> Result<ReportQuery, ApiError> {
+        let has_default = !self.takes(Parameter::OpenStart);
         let range = &mut self.parsed.range;
-        let from = range.from.unwrap_or_else(|| default_from(range.to.unwrap_or(now)));
-        range.from = Some(from);
-        if range.to.is_some_and(|to| to < from) {
+        if has_default && range.from.is_none() {
+            range.from = Some(default_from(range.to.unwrap_or(now)));
+        }
+        if range.to.zip(range.from).is_some_and(|(to, from)| to < from) {
             self.refuse("to", "invalid_value", "`to` lies before `from`".to_owned());
         }
         if self.errors.is_empty() { Ok(self.parsed) } else { Err(ApiError::Query(self.errors)) }

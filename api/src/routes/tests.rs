@@ -420,6 +420,8 @@ async fn grouped_reports_are_answered_and_say_what_they_can_group_by() {
         ("/api/v1/reports/sequences/welcome?calendar=event&to=2026-01-01T00:00:01Z", 400, "whole days"),
         ("/api/v1/reports/sequences/welcome/lift", 400, "the account has no goals"),
         ("/api/v1/reports/sequences/welcome/lift?alpha=2", 400, "alpha"),
+        ("/api/v1/reports/sequences/welcome/lift?alpha=1e-100", 400, "0.000001 to 0.5"),
+        ("/api/v1/reports/sequences/welcome/branches?alpha=0", 400, "alpha"),
         ("/api/v1/reports/sequences/welcome/lift?window_days=0", 400, "window_days"),
         ("/api/v1/reports/sequences/welcome/lift?sequence_version=x", 400, "sequence_version"),
         ("/api/v1/reports/sequences/welcome/branches", 400, "the account has no goals"),

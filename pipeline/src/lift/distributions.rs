@@ -12,9 +12,12 @@ const MANY_FOR_QUANTILE: f64 = 1e3;
 /// From so many degrees of freedom on, t's tail is that of the approximation.
 const MANY_FOR_TAIL: f64 = 1e6;
 
-/// A probability strictly between 0 and 1: a share of errors, or `None`.
+/// Below it the library's quantiles of Student's t no longer come to an end, and nobody asks for so few errors.
+const SMALLEST: f64 = 1e-9;
+
+/// A probability strictly between 0 and 1, and not below [`SMALLEST`]: a share of errors, or `None`.
 pub(super) fn share_of_errors(alpha: f64) -> Option<f64> {
-    (alpha > 0.0 && alpha < 1.0).then_some(alpha)
+    (SMALLEST..1.0).contains(&alpha).then_some(alpha)
 }
 
 /// The `z` that a standard normal variable exceeds in absolute value with probability `alpha`.

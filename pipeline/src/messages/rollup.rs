@@ -105,11 +105,25 @@ pub async fn rollups_of(parts: Vec<Attempts>, conversions: &Arc<Conversions>) ->
     Ok(blocking(move || Tally::finish(tallies)).await??)
 }
 
-/// The rollups of stored attempts, batch by batch, whoever chose or changed them. The batches have [`column_names`].
-pub fn rollups_of_rows<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Vec<DayRollup>> {
-    let mut tally = Tally::default();
-    batches.into_iter().try_for_each(|batch| tally.read(batch))?;
-    Tally::finish(vec![tally])
+/// Stored attempts, counted batch by batch, whoever chose or changed them.
+#[derive(Debug, Default)]
+pub struct CountedRows(Tally);
+
+impl CountedRows {
+    /// Counts a batch, which has [`column_names`].
+    pub fn read(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.0.read(batch)
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn size_bytes(&self) -> usize {
+        self.0.size_bytes()
+    }
+
+    /// The rollups, day by day.
+    pub fn finish(self) -> Result<Vec<DayRollup>> {
+        Tally::finish(vec![self.0])
+    }
 }
 
 /// The columns of attempts that are counted.

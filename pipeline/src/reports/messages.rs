@@ -75,15 +75,15 @@ pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Res
         range: whole_days(params.range)?,
         filters: group::filters(&params.filters)?,
     };
-    let (mut found, meta) = sums::gather(engine, tenant, &question, &grouping).await?;
+    let (mut gathered, meta) = sums::gather(engine, tenant, &question, &grouping).await?;
     // A row of every column is a row of the table, whose people were counted when it was written.
     if !grouping.is_finest() {
         let counted = people::count(engine, tenant, &question, &grouping).await?;
-        for (group, sums) in &mut found {
+        for (group, sums) in &mut gathered.found {
             sums.set_people(counted.get(group));
         }
     }
-    let mut found: Vec<(Group, Sums)> = found.into_iter().collect();
+    let mut found: Vec<(&Group, &Sums)> = gathered.found.iter().collect();
     found.sort_by(|(a, of_a), (b, of_b)| {
         let by_size = of_b.count(column::DECIDED).cmp(&of_a.count(column::DECIDED));
         a.day.cmp(&b.day).then(by_size).then_with(|| a.cmp(b))
@@ -110,9 +110,9 @@ fn whole_days(range: TimeRange) -> Result<TimeRange, PipelineError> {
     Ok(range)
 }
 
-fn rows(grouping: &Grouping, found: &[(Group, Sums)]) -> Result<RecordBatch, DataFusionError> {
-    let sums = || found.iter().map(|(_, sums)| sums);
-    let mut columns: Vec<(&str, ArrayRef, bool)> = grouping.columns(found.iter().map(|(group, _)| group));
+fn rows(grouping: &Grouping, found: &[(&Group, &Sums)]) -> Result<RecordBatch, DataFusionError> {
+    let sums = || found.iter().map(|(_, sums)| *sums);
+    let mut columns: Vec<(&str, ArrayRef, bool)> = grouping.columns(found.iter().map(|(group, _)| *group));
     for name in COUNTS {
         columns.push((name, Arc::new(Int64Array::from_iter_values(sums().map(|sums| sums.count(name)))), false));
     }

@@ -49,17 +49,18 @@ pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Res
     let calendar = dimension("calendar", &params.calendar, &CALENDARS)?;
     let grouping = Grouping::read(&params.by, &DIMENSIONS, calendar)?;
     let question = Question { sequence_id: None, range: params.range, calendar, grouping: grouping.clone() };
-    let found = count(engine, tenant, &question).await?;
+    let gathered = count(engine, tenant, &question).await?;
+    let found = &gathered.found;
     let rows = found.rows_of_runs()?;
     let rows = in_order(&rows, &grouping, params.limit)?;
     let mut columns = grouping.columns(&rows)?;
     let counts = columns_of_runs();
     columns.extend(with_columns(&rows, counts.iter().map(String::as_str))?);
     if calendar == column::CALENDAR_COHORT {
-        columns.extend(messages::count(engine, tenant, &question, &found).await?.columns(&rows, &grouping)?);
+        columns.extend(messages::count(engine, tenant, &question, found).await?.columns(&rows, &grouping)?);
     }
     columns.extend(with_columns(&rows, [column::FAILED_CHECKS].into_iter())?);
-    Ok(computed(grouping::batch(columns)?, found.meta))
+    Ok(computed(grouping::batch(columns)?, found.meta.clone()))
 }
 
 /// The counts of whole runs.

@@ -88,13 +88,17 @@ pub struct GoalParams {
     #[param(example = 14, minimum = 1, maximum = 365)]
     pub window_days: Option<u16>,
     /// The share of errors of each interval and verdict. Default: 0.05.
-    #[param(example = 0.05)]
+    #[param(example = 0.05, minimum = 0.000001, maximum = 0.5)]
     pub alpha: Option<f64>,
+    /// The version of the sequence. Default: the latest that somebody entered in the range.
+    #[param(example = 3)]
+    pub sequence_version: Option<i64>,
 }
 
 const GOAL: &str = "goal";
 const WINDOW_DAYS: &str = "window_days";
 const ALPHA: &str = "alpha";
+const VERSION: &str = "sequence_version";
 /// What `window_days=` may be.
 const MOST_DAYS: std::ops::RangeInclusive<u16> = 1..=365;
 
@@ -103,8 +107,12 @@ fn window_days(query: &ReportQuery) -> Result<Option<u16>, ApiError> {
 }
 
 fn alpha(query: &ReportQuery) -> Result<f64, ApiError> {
-    let given = number(query, ALPHA, "a number above 0 and below 1", |alpha: &f64| *alpha > 0.0 && *alpha < 1.0)?;
+    let given = number(query, ALPHA, "a number from 0.000001 to 0.5", |alpha| sequences::lift::ALPHAS.contains(alpha))?;
     Ok(given.unwrap_or(sequences::lift::DEFAULT_ALPHA))
+}
+
+fn version(query: &ReportQuery) -> Result<Option<i64>, ApiError> {
+    number(query, VERSION, "a whole number", |_| true)
 }
 
 /// A number among the parameters that the report reads itself.

@@ -46,19 +46,28 @@ pub struct Params {
     pub to: Option<DateTime<Utc>>,
 }
 
-/// A row for each window.
-pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Answer, PipelineError> {
+/// A row for each window, and the range of the longest.
+pub struct Counted {
+    /// The rows.
+    pub answer: Answer,
+    /// What they look at.
+    pub range: TimeRange,
+}
+
+/// Counts both windows.
+pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Counted, PipelineError> {
     let snapshot = engine.snapshot(Table::MessageDeliveries, tenant).await?;
     let meta = AnswerMeta::new(&snapshot, DEFINITION);
-    let mut windows = Vec::new();
+    let (mut windows, mut longest) = (Vec::new(), TimeRange { from: None, to: params.to });
     if let Some(to) = params.to.or(meta.watermark) {
         for days in WINDOWS_DAYS {
             let range = TimeRange { from: Some(to - Duration::days(days)), to: Some(to) };
+            longest = range;
             let (frame, _) = received(engine, tenant, range).await?;
             windows.push((days, people_by_messages(frame).await?));
         }
     }
-    Ok(computed(rows(&windows)?, meta))
+    Ok(Counted { answer: computed(rows(&windows)?, meta), range: longest })
 }
 
 /// How many people received how many messages, fewest messages first.

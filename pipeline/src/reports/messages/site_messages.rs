@@ -44,13 +44,13 @@ pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Res
     let message = params.message_id.iter().map(|id| (MESSAGE, id.clone()));
     let filters = std::iter::once((SYSTEM, SYSTEM_SITE_MESSAGE.to_owned())).chain(message).collect();
     let question = Question { calendar: column::CALENDAR_COHORT, range: whole_days(params.range)?, filters };
-    let (found, meta) = gather(engine, tenant, &question, &grouping).await?;
-    let mut found: Vec<(Group, Sums)> = found.into_iter().collect();
-    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let (gathered, meta) = gather(engine, tenant, &question, &grouping).await?;
+    let mut found: Vec<(&Group, &Sums)> = gathered.found.iter().collect();
+    found.sort_by_key(|(group, _)| *group);
     Ok(computed(rows(&found)?, meta))
 }
 
-fn rows(found: &[(Group, Sums)]) -> Result<RecordBatch, DataFusionError> {
+fn rows(found: &[(&Group, &Sums)]) -> Result<RecordBatch, DataFusionError> {
     let value = |place: usize| -> ArrayRef {
         Arc::new(found.iter().map(|(group, _)| group.values[place].as_deref()).collect::<StringArray>())
     };

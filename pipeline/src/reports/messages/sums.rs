@@ -6,7 +6,6 @@ use arrow::array::{Array, RecordBatch};
 use datafusion::error::Result;
 use datafusion::logical_expr::lit;
 use datafusion::prelude::col;
-use futures::TryStreamExt;
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
 use touchline_schemas::tables::message_rollups::{self as column, AMOUNTS, COUNTS};
@@ -16,6 +15,7 @@ use super::people::{Counted, PEOPLE};
 use super::{DEFINITION, Question};
 use crate::columns::{amounts, counts, texts, times};
 use crate::days::DAY_US;
+use crate::gather::{self, Gathered};
 use crate::reports::{AnswerMeta, rows_in};
 use crate::{PipelineError, QueryEngine};
 
@@ -51,26 +51,29 @@ impl Sums {
     }
 }
 
+/// What is added up, by group.
+pub(super) type Groups = HashMap<Group, Sums>;
+/// Bytes of a group with its texts, about.
+const GROUP_BYTES: usize = size_of::<Sums>() + 256;
+
 /// Adds up the rows that are asked about.
 pub(super) async fn gather(
     engine: &QueryEngine,
     tenant: Tenant,
     question: &Question,
     grouping: &Grouping,
-) -> Result<(HashMap<Group, Sums>, AnswerMeta), PipelineError> {
-    let (_, frame, meta) = rows_in(engine, Table::MessageRollups, tenant, question.range, DEFINITION).await?;
+) -> Result<(Gathered<Groups>, AnswerMeta), PipelineError> {
+    let (context, frame, meta) = rows_in(engine, Table::MessageRollups, tenant, question.range, DEFINITION).await?;
     let frame = filtered(frame, &question.filters)?.filter(col(column::CALENDAR).eq(lit(question.calendar)))?;
     let mut names = vec![column::DAY_AT, column::FAILED_CHECKS];
     names.extend(column::DIMENSIONS.into_iter().chain(COUNTS).chain(AMOUNTS));
-    let mut batches = frame.select_columns(&names)?.execute_stream().await?;
-    let mut found = HashMap::new();
-    while let Some(batch) = batches.try_next().await? {
-        read(&batch, grouping, &mut found)?;
-    }
-    Ok((found, meta))
+    let frame = frame.select_columns(&names)?;
+    let read = |found: &mut Groups, batch: &RecordBatch| read(batch, grouping, found);
+    let size_bytes = |found: &Groups| found.len() * GROUP_BYTES;
+    Ok((gather::gather(&context, frame, "sums of messages", Groups::new(), read, size_bytes).await?, meta))
 }
 
-fn read(batch: &RecordBatch, grouping: &Grouping, found: &mut HashMap<Group, Sums>) -> Result<()> {
+fn read(batch: &RecordBatch, grouping: &Grouping, found: &mut Groups) -> Result<()> {
     let (values, days) = (grouping.values(batch)?, times(batch, column::DAY_AT)?);
     let failed = texts(batch, column::FAILED_CHECKS)?;
     let (mut of_counts, mut of_amounts) = (Vec::new(), Vec::new());

@@ -13,7 +13,7 @@ use touchline_schemas::tables::{Table, sequence_metrics, sequence_runs as column
 
 use super::grouping::{Grouping, column_of};
 use crate::days::{DAY_US, DayNumber};
-use crate::gather::{blocking, gather};
+use crate::gather::{Gathered, blocking, gather};
 use crate::reports::{AnswerMeta, TimeRange, instant, rows_in};
 use crate::sequences::{DEFINITION, MetricRow, Metrics, Run, Scope, StoredRuns, metrics_batch, run_columns};
 use crate::{PipelineError, QueryEngine};
@@ -31,7 +31,8 @@ pub(super) struct Question {
 pub(super) struct Counted {
     /// The columns of the table; in the calendar of events all days are those of the range.
     rows: RecordBatch,
-    /// The attempts of the steps, by delivery id.
+    /// The attempts of the steps, by delivery id. Of several steps that name a delivery it belongs to the first: of the run
+    /// that began first, ties by run id.
     pub attempts: HashMap<String, Attempt>,
     /// How far each step is from the entry, on average: the steps before it.
     pub places: HashMap<String, f64>,
@@ -42,6 +43,8 @@ pub(super) struct Counted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Attempt {
     pub began_at_us: i64,
+    run_id: String,
+    place: usize,
     pub sequence_id: Option<String>,
     pub sequence_version: Option<i64>,
     pub step_id: Option<String>,
@@ -49,8 +52,15 @@ pub(super) struct Attempt {
     pub channel: Option<String>,
 }
 
-/// Bytes of an attempt and of its delivery id, about.
-const ATTEMPT_BYTES: usize = 256;
+impl Attempt {
+    /// Which of several it is.
+    fn order(&self) -> (i64, &str, usize) {
+        (self.began_at_us, &self.run_id, self.place)
+    }
+}
+
+/// Bytes of an attempt and of its ids, about.
+const ATTEMPT_BYTES: usize = 384;
 
 impl Counted {
     /// The rows of whole runs.
@@ -71,7 +81,11 @@ impl Counted {
 }
 
 /// Counts the runs that are asked about.
-pub(super) async fn count(engine: &QueryEngine, tenant: Tenant, question: &Question) -> Result<Counted, PipelineError> {
+pub(super) async fn count(
+    engine: &QueryEngine,
+    tenant: Tenant,
+    question: &Question,
+) -> Result<Gathered<Counted>, PipelineError> {
     let days = days(question)?;
     let (context, frame, meta) = runs(engine, tenant, question).await?;
     let as_of_us = meta.watermark.map_or(0, |at| at.timestamp_micros());
@@ -79,15 +93,14 @@ pub(super) async fn count(engine: &QueryEngine, tenant: Tenant, question: &Quest
     let gathering = Gathering { metrics: Metrics::new(scope), ..Gathering::of(question.grouping.clone()) };
     let gathered = gather(&context, frame, "sequences", gathering, Gathering::read, Gathering::size_bytes).await?;
     let calendar = question.calendar;
-    let counted = move || -> Result<Counted, DataFusionError> {
-        let Gathering { metrics, attempts, places, .. } = gathered.found;
+    let counted = move |Gathering { metrics, attempts, places, .. }: Gathering| {
         let mut rows = metrics.finish();
         let is_asked = |row: &MetricRow| days.is_none_or(|(from, to)| (from..to).contains(&row.day));
         rows.retain(|row| row.calendar == calendar && is_asked(row));
         let places = places.into_iter().map(|(step, (sum, runs))| (step, sum as f64 / runs as f64)).collect();
-        Ok(Counted { rows: metrics_batch(&rows)?, attempts, places, meta })
+        Ok::<_, DataFusionError>(Counted { rows: metrics_batch(&rows)?, attempts, places, meta })
     };
-    Ok(blocking(counted).await??)
+    blocking(move || gathered.try_map(counted)).await?.map_err(PipelineError::from)
 }
 
 /// The runs that are asked about.
@@ -157,13 +170,21 @@ impl Gathering {
                 let by_version = self.grouping.has(sequence_metrics::SEQUENCE_VERSION);
                 let attempt = Attempt {
                     began_at_us: run.began_at_us,
+                    run_id: run.run_id.to_string(),
+                    place,
                     sequence_id: kept(sequence_metrics::SEQUENCE_ID, run.sequence_id),
                     sequence_version: run.sequence_version.filter(|_| by_version),
                     step_id: kept(sequence_metrics::STEP_ID, Some(step.step_id)),
                     arm: kept(sequence_metrics::ARM, run.arm),
                     channel: kept(sequence_metrics::CHANNEL, step.channel),
                 };
-                self.attempts.insert(delivery_id.to_owned(), attempt);
+                match self.attempts.get_mut(delivery_id) {
+                    Some(known) if known.order() <= attempt.order() => {}
+                    Some(known) => *known = attempt,
+                    None => {
+                        self.attempts.insert(delivery_id.to_owned(), attempt);
+                    }
+                }
             }
             let (sum, runs) = match self.places.get_mut(step.step_id) {
                 Some(known) => known,

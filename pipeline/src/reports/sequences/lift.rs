@@ -9,6 +9,7 @@ mod experiment;
 mod rows;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use touchline_schemas::Tenant;
 use touchline_schemas::control::Goal;
@@ -27,6 +28,8 @@ pub const TABLES: [Table; 4] = [Table::SequenceRuns, Table::Events, Table::Ident
 
 /// The share of errors when the caller does not say.
 pub const DEFAULT_ALPHA: f64 = 0.05;
+/// What it may be.
+pub const ALPHAS: RangeInclusive<f64> = 1e-6..=0.5;
 /// Names of the arm that others are compared with, unless the caller names one.
 pub const CONTROL_ARMS: [&str; 2] = ["control", "holdout"];
 
@@ -47,24 +50,31 @@ pub struct Params {
     pub sequence_version: Option<i64>,
     /// The arm that others are compared with; else the first of [`CONTROL_ARMS`] that there is.
     pub control: Option<String>,
-    /// The share of errors of each verdict: above 0, below 1.
+    /// The share of errors of each verdict, one of [`ALPHAS`].
     pub alpha: f64,
+}
+
+/// Refuses a share of errors that nobody can mean.
+pub(super) fn check_alpha(alpha: f64) -> Result<(), PipelineError> {
+    if ALPHAS.contains(&alpha) {
+        return Ok(());
+    }
+    let detail = format!("must be from {} to {}, not {alpha}", ALPHAS.start(), ALPHAS.end());
+    Err(PipelineError::BadParameter { name: "alpha", detail })
 }
 
 /// Two rows for each goal and arm: the share of people, and the value per person. None as long as there are fewer than two
 /// arms.
 pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Answer, PipelineError> {
-    if !(params.alpha > 0.0 && params.alpha < 1.0) {
-        let detail = format!("must be above 0 and below 1, not {}", params.alpha);
-        return Err(PipelineError::BadParameter { name: "alpha", detail });
-    }
+    check_alpha(params.alpha)?;
     let windows = Windows::choose(&params.goals, params.goal.as_deref(), params.window_days)?;
-    let (experiment, mut meta) = Experiment::read(engine, tenant, params).await?;
+    let (gathered, mut meta) = Experiment::read(engine, tenant, params).await?;
+    let experiment = &gathered.found;
     meta.definition = DEFINITION;
     let mut compared = Vec::new();
     if let Some(control) = experiment.control(params.control.as_deref())? {
         let found = outcomes(engine, tenant, &experiment.starts, &windows).await?;
-        let costs = experiment.costs(engine, tenant, &params.sequence_id).await?;
+        let costs = experiment.costs(engine, tenant).await?;
         let shares = experiment.share_tests();
         let now_us = meta.watermark.map_or(i64::MAX, |at| at.timestamp_micros());
         for ((goal, window_us), outcomes) in windows.iter().zip(&found) {

@@ -14,8 +14,7 @@ use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type};
 use datafusion::error::Result;
 use datafusion::logical_expr::lit;
-use datafusion::prelude::col;
-use futures::TryStreamExt;
+use datafusion::prelude::{DataFrame, SessionContext, col};
 use touchline_schemas::Tenant;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::message_deliveries as attempt;
@@ -27,9 +26,8 @@ use touchline_schemas::tables::{Table, money_type, sequence_metrics as metric};
 use super::counted::{Attempt, Counted, Question};
 use super::grouping::{Column, Grouping, column_of};
 use crate::columns::{amounts, counts, texts};
-use crate::gather::blocking;
-use crate::messages::rollup::{self, DayRollup, rollups_of_rows};
-use crate::reports::{TimeRange, rows_in};
+use crate::gather::{blocking, gather};
+use crate::messages::rollup::{self, CountedRows, DayRollup};
 use crate::{PipelineError, QueryEngine};
 
 /// Day, version, step or sequence, arm, channel.
@@ -56,27 +54,42 @@ pub(super) async fn count(
     if found.attempts.is_empty() {
         return Ok(Messages::default());
     }
-    let (_, mut frame, _) =
-        rows_in(engine, Table::MessageDeliveries, tenant, TimeRange::default(), rollup::DEFINITION).await?;
-    let sequence = TextField::SequenceId.column();
-    frame = match &question.sequence_id {
-        Some(id) => frame.filter(col(sequence).eq(lit(id.as_str())))?,
-        None => frame.filter(col(sequence).is_not_null())?,
-    };
     let delivery_id = TextField::DeliveryId.column();
     let mut names = rollup::column_names();
     names.push(delivery_id);
+    let ids = found.attempts.keys().map(String::as_str);
+    let (context, frame) = deliveries(engine, tenant, ids, &names).await?;
     let by_day = question.grouping.has_day();
-    let mut batches = frame.select_columns(&names)?.execute_stream().await?;
-    let mut theirs = Vec::new();
-    while let Some(batch) = batches.try_next().await? {
-        theirs.push(of_steps(&batch, texts(&batch, delivery_id)?, &found.attempts, by_day)?);
-    }
+    let read = |counted: &mut CountedRows, batch: &RecordBatch| {
+        counted.read(&of_steps(batch, texts(batch, delivery_id)?, &found.attempts, by_day)?)
+    };
+    let counted = CountedRows::default();
+    let gathered = gather(&context, frame, "messages of steps", counted, read, CountedRows::size_bytes).await?;
     let mut messages = Messages::default();
-    for DayRollup { rows, .. } in blocking(move || rollups_of_rows(&theirs)).await?? {
+    for DayRollup { rows, .. } in blocking(move || gathered.found.finish()).await?? {
         messages.read(&rows, by_day)?;
     }
     Ok(messages)
+}
+
+/// Ids that a file is searched for one by one; of more, it is read whole.
+const MOST_IDS: usize = 10_000;
+
+/// Columns of the deliveries with these ids; if there are many ids, of all deliveries.
+pub(super) async fn deliveries<'a>(
+    engine: &QueryEngine,
+    tenant: Tenant,
+    ids: impl ExactSizeIterator<Item = &'a str>,
+    names: &[&str],
+) -> Result<(SessionContext, DataFrame), PipelineError> {
+    let (scan, _) = engine.scan(Table::MessageDeliveries, tenant).await?;
+    let context = engine.context();
+    // Of deliveries that are not asked for, the id alone is read.
+    context.state_ref().write().config_mut().options_mut().execution.parquet.pushdown_filters = true;
+    let id = col(TextField::DeliveryId.column());
+    let is_asked = if ids.len() > MOST_IDS { id.is_not_null() } else { id.in_list(ids.map(lit).collect(), false) };
+    let frame = context.read_table(Arc::new(scan))?.filter(is_asked)?.select_columns(names)?;
+    Ok((context, frame))
 }
 
 /// The attempts of a batch that were made for steps, with the run's dimensions in the place of their own.

@@ -1,9 +1,11 @@
 //! What people did from an instant on: the goals that they reached within a window, and in the weeks before.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chrono::DateTime;
+use datafusion::execution::memory_pool::MemoryConsumer;
 use touchline_schemas::Tenant;
 use touchline_schemas::control::Goal;
 use touchline_schemas::tables::Table;
@@ -11,6 +13,7 @@ use touchline_schemas::tables::Table;
 use crate::identities::{Identity, People};
 use crate::messages::conversions::window_us;
 use crate::messages::goals::{Goals, goal_events};
+use crate::scan::LakeScan;
 use crate::{PipelineError, QueryEngine};
 
 /// Days before the instant whose goals count as what a person did before.
@@ -75,27 +78,30 @@ impl Windows {
     }
 }
 
-/// What followed each start, goal by goal.
+/// What followed each start, goal by goal: as far as the runs know of events and people, so that both fit together.
 pub(super) async fn outcomes(
     engine: &QueryEngine,
     tenant: Tenant,
     starts: &[Start],
     windows: &Windows,
 ) -> Result<Vec<Vec<Outcome>>, PipelineError> {
+    let context = engine.context();
+    let memory = MemoryConsumer::new("outcomes").register(&context.runtime_env().memory_pool);
+    memory.try_resize(windows.goals.len() * starts.len() * size_of::<Outcome>())?;
     let mut found = vec![vec![Outcome::default(); starts.len()]; windows.goals.len()];
-    let mut of_person: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut of_person: HashMap<&str, Vec<(i64, usize)>> = HashMap::new();
     for (number, start) in starts.iter().enumerate() {
         if let Some(person_id) = &start.person_id {
-            of_person.entry(person_id).or_default().push(number);
+            of_person.entry(person_id).or_default().push((start.at_us, number));
         }
     }
+    of_person.values_mut().for_each(|starts| starts.sort_unstable());
     let times = || starts.iter().map(|start| start.at_us);
     let (Some(first_us), Some(last_us)) = (times().min(), times().max()) else { return Ok(found) };
     let longest_us = windows.windows_us.iter().copied().max().unwrap_or_default();
     let from = DateTime::from_timestamp_micros(first_us.saturating_sub(DAYS_BEFORE * DAY_US));
     let to = DateTime::from_timestamp_micros(last_us.saturating_add(longest_us));
-    let (events, _) = engine.scan(Table::Events, tenant).await?;
-    let events = events.filter_files(|file| {
+    let events = source(engine, tenant, Table::Events).await?.filter_files(|file| {
         file.time_range
             .is_none_or(|(first, last)| from.is_none_or(|from| last >= from) && to.is_none_or(|to| first <= to))
     });
@@ -103,15 +109,23 @@ pub(super) async fn outcomes(
     goal_events(engine, events, &people, &windows.goals, |event| {
         let goal = usize::from(event.goal);
         let value_e4 = event.value_e4.unwrap_or_default();
-        for number in of_person.get(event.person).into_iter().flatten() {
-            let after_us = event.at_us.saturating_sub(starts[*number].at_us);
+        let starts = of_person.get(event.person).map_or(&[][..], Vec::as_slice);
+        // The starts that it comes after, and those that it comes before.
+        let earliest_us = event.at_us.saturating_sub(windows.windows_us[goal]);
+        let latest_us = event.at_us.saturating_add(DAYS_BEFORE * DAY_US);
+        let first = starts.partition_point(|(at_us, _)| *at_us < earliest_us);
+        for (at_us, number) in starts[first..].iter().take_while(|(at_us, _)| *at_us <= latest_us) {
             let outcome = &mut found[goal][*number];
-            if (1..=windows.windows_us[goal]).contains(&after_us) {
-                outcome.conversions += 1;
-                outcome.value_e4 += value_e4;
-            } else if (-DAYS_BEFORE * DAY_US..0).contains(&after_us) {
-                outcome.conversions_before += 1;
-                outcome.value_before_e4 += value_e4;
+            match at_us.cmp(&event.at_us) {
+                Ordering::Less => {
+                    outcome.conversions += 1;
+                    outcome.value_e4 += value_e4;
+                }
+                Ordering::Equal => {}
+                Ordering::Greater => {
+                    outcome.conversions_before += 1;
+                    outcome.value_before_e4 += value_e4;
+                }
             }
         }
     })
@@ -120,9 +134,18 @@ pub(super) async fn outcomes(
 }
 
 async fn people(engine: &QueryEngine, tenant: Tenant) -> Result<People, PipelineError> {
-    let (identities, _) = engine.scan(Table::Identities, tenant).await?;
+    let identities = source(engine, tenant, Table::Identities).await?;
     let rows = engine.context().read_table(Arc::new(identities))?.collect().await?;
     Ok(People::new(Identity::read(&rows)?))
+}
+
+/// A table as it was when the runs were computed from it.
+async fn source(engine: &QueryEngine, tenant: Tenant, table: Table) -> Result<LakeScan, PipelineError> {
+    let runs = engine.snapshot(Table::SequenceRuns, tenant).await?;
+    match runs.info.as_ref().and_then(|info| info.sources.get(table.name())) {
+        Some(version) => engine.scan_source(table, tenant, *version).await,
+        None => Ok(engine.scan(table, tenant).await?.0),
+    }
 }
 
 #[cfg(test)]

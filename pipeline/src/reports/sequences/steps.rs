@@ -40,20 +40,21 @@ pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Res
     let grouping = Grouping::read(&params.by, &DIMENSIONS_OF_STEPS, calendar)?.behind(column::STEP_ID);
     let sequence_id = Some(params.sequence_id.clone());
     let question = Question { sequence_id, range: params.range, calendar, grouping: grouping.clone() };
-    let found = count(engine, tenant, &question).await?;
-    let rows = in_order(&found, &grouping)?;
+    let gathered = count(engine, tenant, &question).await?;
+    let found = &gathered.found;
+    let rows = in_order(found, &grouping)?;
     let mut columns = grouping.columns(&rows)?;
     columns.extend(with_columns(&rows, columns_of_steps().iter().map(String::as_str))?);
     if calendar == column::CALENDAR_COHORT {
-        columns.extend(shares_of_runs(&rows, &found)?);
+        columns.extend(shares_of_runs(&rows, found)?);
     }
     columns.extend(shares_of_steps(&rows)?);
     if calendar == column::CALENDAR_COHORT {
         columns.extend(with_columns(&rows, column::TIME_TO_STEP.into_iter().chain(column::TIME_IN_STEP))?);
-        columns.extend(messages::count(engine, tenant, &question, &found).await?.columns(&rows, &grouping)?);
+        columns.extend(messages::count(engine, tenant, &question, found).await?.columns(&rows, &grouping)?);
     }
     columns.extend(with_columns(&rows, [column::FAILED_CHECKS].into_iter())?);
-    Ok(computed(batch(columns)?, found.meta))
+    Ok(computed(batch(columns)?, found.meta.clone()))
 }
 
 /// The counts of steps.

@@ -9,8 +9,8 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::CommonParams;
-use crate::report::{Asked, Meta, ReportRows};
+use crate::report::params::{CommonParams, Parameter};
+use crate::report::{Asked, Meta, ReportQuery, ReportRows};
 
 /// Counts messages per person
 ///
@@ -31,13 +31,13 @@ pub async fn get_frequency(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::read(&state, &caller, &uri, &headers, &[])?;
+    let asked = Asked::read(&state, &caller, &uri, &headers, &[Parameter::OpenStart])?;
     let params = frequency::Params { to: asked.query.range.to };
     let engine = asked.engine(&state, &caller, &frequency::TABLES).await?;
     if let Some(unchanged) = asked.unchanged(frequency::DEFINITION) {
         return Ok(unchanged);
     }
     let found = frequency::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let meta = Meta::of(&found.answer.meta, &ReportQuery { range: found.range, ..asked.query.clone() });
+    answer::all(&asked, &found.answer.schema, found.answer.batches, &meta).await
 }

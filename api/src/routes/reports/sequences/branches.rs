@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use touchline_pipeline::reports::sequences::branches;
 
-use super::{ALPHA, GOAL, GoalParams, WINDOW_DAYS, alpha, window_days};
+use super::{ALPHA, GOAL, GoalParams, VERSION, WINDOW_DAYS, alpha, version, window_days};
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
@@ -13,11 +13,17 @@ use crate::report::answer;
 use crate::report::params::{CommonParams, Parameter};
 use crate::report::{Asked, Meta, ReportRows};
 
-const TAKEN: [Parameter; 3] = [Parameter::Own(GOAL), Parameter::Own(WINDOW_DAYS), Parameter::Own(ALPHA)];
+const TAKEN: [Parameter; 5] = [
+    Parameter::OpenStart,
+    Parameter::Own(GOAL),
+    Parameter::Own(WINDOW_DAYS),
+    Parameter::Own(ALPHA),
+    Parameter::Own(VERSION),
+];
 
 /// Weighs the ways out of branching steps
 ///
-/// Needs the scope `can_view_reports`. The choices of runs entered in the range, and of each way: how many of those sent
+/// Needs the scope `can_view_reports`. The choices of runs entered in the range (without `from`, of all), and of each way: how many of those sent
 /// that way reached the goal within the window after the choice, how probably it is the best, with which probability
 /// Thompson sampling would choose it next, and what sending everybody that way would have brought, from the probabilities
 /// that were logged. That last answer is refused where it would rest on too few choices.
@@ -43,6 +49,7 @@ pub async fn get_branches(
         goals: caller.key().settings.goals.clone(),
         goal: asked.query.own(GOAL),
         window_days: window_days(&asked.query)?,
+        sequence_version: version(&asked.query)?,
         alpha: alpha(&asked.query)?,
     };
     let engine = asked.engine(&state, &caller, &branches::TABLES).await?;

@@ -6,7 +6,7 @@ use axum::response::Response;
 use touchline_pipeline::reports::sequences::lift;
 use utoipa::IntoParams;
 
-use super::{ALPHA, GOAL, GoalParams, WINDOW_DAYS, alpha, number, window_days};
+use super::{ALPHA, GOAL, GoalParams, VERSION, WINDOW_DAYS, alpha, version, window_days};
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
@@ -15,8 +15,8 @@ use crate::report::params::{CommonParams, Parameter};
 use crate::report::{Asked, Meta, ReportRows};
 
 const CONTROL: &str = "control";
-const VERSION: &str = "sequence_version";
-const TAKEN: [Parameter; 5] = [
+const TAKEN: [Parameter; 6] = [
+    Parameter::OpenStart,
     Parameter::Own(GOAL),
     Parameter::Own(WINDOW_DAYS),
     Parameter::Own(ALPHA),
@@ -32,16 +32,14 @@ pub struct LiftParams {
     /// The arm that others are compared with. Default: `control`, or else `holdout`.
     #[param(example = "holdout")]
     pub control: Option<String>,
-    /// The version of the sequence. Default: the latest that somebody entered in the range.
-    #[param(example = 3)]
-    pub sequence_version: Option<i64>,
 }
 
 /// Compares the arms of a sequence
 ///
 /// Needs the scope `can_view_reports`. People who entered in the range, in the arm of their first entry, whatever became
 /// of their run; and of each goal the share of people who reached it within the window after that, and its value per
-/// person. The verdict is always valid: it may be looked at every day. It is withheld when people did not come to the arms
+/// person. Without `from`, everybody who ever entered. The verdict is always valid: it may be looked at every day, as long
+/// as `from` stays the same. It is withheld when people did not come to the arms
 /// in the shares that were drawn with.
 #[utoipa::path(
     get,
@@ -65,7 +63,7 @@ pub async fn get_lift(
         goals: caller.key().settings.goals.clone(),
         goal: asked.query.own(GOAL),
         window_days: window_days(&asked.query)?,
-        sequence_version: number(&asked.query, VERSION, "a whole number", |_| true)?,
+        sequence_version: version(&asked.query)?,
         control: asked.query.own(CONTROL),
         alpha: alpha(&asked.query)?,
     };

@@ -4,32 +4,30 @@ use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{Array, RecordBatch};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::lit;
-use datafusion::prelude::col;
 use futures::TryStreamExt;
 use touchline_schemas::Tenant;
 use touchline_schemas::event::TextField;
-use touchline_schemas::tables::{Table, message_deliveries, sequence_metrics};
+use touchline_schemas::tables::{message_deliveries, sequence_metrics};
 
 use super::super::counted::{Question, runs};
 use super::super::grouping::Grouping;
+use super::super::messages::deliveries;
 use super::super::outcomes::{Outcome, Start};
 use super::comparison::{ShareTests, Side};
 use super::{CONTROL_ARMS, Params};
 use crate::columns::{amounts, texts};
 use crate::days::DAY_US;
-use crate::gather::gather;
+use crate::gather::{Gathered, blocking, gather};
 use crate::lift::moments::PairMoments;
 use crate::lift::srm::{sequential_srm, srm_chi_squared};
-use crate::messages;
-use crate::reports::{AnswerMeta, TimeRange, rows_in};
+use crate::reports::AnswerMeta;
 use crate::sequences::StoredRuns;
 use crate::{PipelineError, QueryEngine};
 
 /// Propensities that differ by less are one and the same.
 const SAME: f64 = 1e-6;
-/// Bytes of a run that is held, about.
-const RUN_BYTES: usize = 320;
+/// Bytes of a run that is held, with a few deliveries, about.
+const RUN_BYTES: usize = 640;
 /// Ten-thousandths.
 const UNITS: f64 = 1e4;
 
@@ -65,7 +63,7 @@ impl Experiment {
         engine: &QueryEngine,
         tenant: Tenant,
         params: &Params,
-    ) -> Result<(Self, AnswerMeta), PipelineError> {
+    ) -> Result<(Gathered<Self>, AnswerMeta), PipelineError> {
         let calendar = sequence_metrics::CALENDAR_COHORT;
         let question = Question {
             sequence_id: Some(params.sequence_id.clone()),
@@ -76,11 +74,14 @@ impl Experiment {
         let (context, frame, meta) = runs(engine, tenant, &question).await?;
         let read = |entries: &mut Vec<Entry>, batch: &RecordBatch| read(entries, batch);
         let size_bytes = |entries: &Vec<Entry>| entries.capacity() * RUN_BYTES;
-        let mut entries = gather(&context, frame, "lift", Vec::new(), read, size_bytes).await?.found;
-        let latest = entries.iter().map(|entry| entry.sequence_version).max().flatten();
-        let sequence_version = params.sequence_version.or(latest);
-        entries.retain(|entry| entry.sequence_version == sequence_version);
-        Ok((Self::of(sequence_version, entries), meta))
+        let gathered = gather(&context, frame, "lift", Vec::new(), read, size_bytes).await?;
+        let asked = params.sequence_version;
+        let experiment = move |mut entries: Vec<Entry>| {
+            let sequence_version = asked.or_else(|| entries.iter().map(|entry| entry.sequence_version).max().flatten());
+            entries.retain(|entry| entry.sequence_version == sequence_version);
+            Ok::<_, PipelineError>(Self::of(sequence_version, entries))
+        };
+        Ok((blocking(move || gathered.try_map(experiment)).await??, meta))
     }
 
     fn of(sequence_version: Option<i64>, mut entries: Vec<Entry>) -> Self {
@@ -102,7 +103,9 @@ impl Experiment {
                 arm_of.push(arms.partition_point(|arm| *arm < entry.arm));
                 entry.person_id.as_deref().and_then(|person_id| people.insert(person_id, person));
             }
-            deliveries.extend(entry.deliveries.iter().map(|delivery| (delivery.clone(), person)));
+            for delivery in &entry.deliveries {
+                deliveries.entry(delivery.clone()).or_insert(person);
+            }
         }
         Self { sequence_version, arms, starts, arm_of, propensities, deliveries }
     }
@@ -125,22 +128,14 @@ impl Experiment {
     }
 
     /// What the messages of each arm cost, in ten-thousandths.
-    pub async fn costs(
-        &self,
-        engine: &QueryEngine,
-        tenant: Tenant,
-        sequence_id: &str,
-    ) -> Result<Vec<i128>, PipelineError> {
+    pub async fn costs(&self, engine: &QueryEngine, tenant: Tenant) -> Result<Vec<i128>, PipelineError> {
         let mut costs = vec![0; self.arms.len()];
         if self.deliveries.is_empty() {
             return Ok(costs);
         }
-        let always = TimeRange::default();
-        let (_, frame, _) = rows_in(engine, Table::MessageDeliveries, tenant, always, messages::DEFINITION).await?;
         let delivery_id = TextField::DeliveryId.column();
-        let frame = frame
-            .filter(col(TextField::SequenceId.column()).eq(lit(sequence_id)))?
-            .select_columns(&[delivery_id, message_deliveries::COST])?;
+        let ids = self.deliveries.keys().map(String::as_str);
+        let (_, frame) = deliveries(engine, tenant, ids, &[delivery_id, message_deliveries::COST]).await?;
         let mut batches = frame.execute_stream().await?;
         while let Some(batch) = batches.try_next().await? {
             let (ids, amounts) = (texts(&batch, delivery_id)?, amounts(&batch, message_deliveries::COST)?);
