@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use touchline_ingest::Ingest;
+use touchline_jobs::Runner;
 use touchline_pipeline::QueryEngine;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::config::Config;
@@ -29,6 +30,8 @@ pub struct Services {
     pub ingest: Ingest,
     /// Answers reports.
     pub engine: QueryEngine,
+    /// Runs jobs.
+    pub runner: Runner,
     /// Keys that were checked lately.
     pub keys: KeyCache,
     /// Renders `/metrics`.
@@ -45,11 +48,12 @@ impl AppState {
         clock: SharedClock,
         ingest: Ingest,
         engine: QueryEngine,
+        runner: Runner,
         prometheus: PrometheusHandle,
     ) -> Self {
         let keys = KeyCache::new(config.auth.cache_ttl_s);
         let http_metrics = HttpMetrics::new();
-        Self(Arc::new(Services { config, control, clock, ingest, engine, keys, prometheus, http_metrics }))
+        Self(Arc::new(Services { config, control, clock, ingest, engine, runner, keys, prometheus, http_metrics }))
     }
 }
 
