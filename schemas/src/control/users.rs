@@ -331,7 +331,7 @@ mod tests {
         let again = control.create_user(new(account, "ada@MAIL.example", Role::Analyst), hash(), at(2)).await;
         assert!(matches!(again, Err(ControlError::EmailTaken { email }) if email == "ada@mail.example"));
         control.create_user(new(other, "ada@mail.example", Role::Analyst), hash(), at(3)).await.unwrap();
-        assert_eq!(control.users(account).await.unwrap(), [ada.clone()]);
+        assert_eq!(control.users(account).await.unwrap(), std::slice::from_ref(&ada));
         assert!(matches!(control.remove_user(other, ada.id, at(4)).await, Err(ControlError::UnknownUser)));
         let changed = control.change_user(other, ada.id, Some(Role::Analyst), None, at(4)).await;
         assert!(matches!(changed, Err(ControlError::UnknownUser)));
