@@ -80,9 +80,14 @@ impl Caller {
         }
     }
 
+    /// Whether the key has `scope`.
+    pub fn has(&self, scope: Scope) -> bool {
+        self.0.scopes.allows(scope)
+    }
+
     /// Refuses a caller whose key lacks `scope`.
     pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
-        if self.0.scopes.allows(scope) { Ok(()) } else { Err(ApiError::MissingScope(scope)) }
+        if self.has(scope) { Ok(()) } else { Err(ApiError::MissingScope(scope)) }
     }
 }
 

@@ -19,7 +19,10 @@ mod map;
 mod problem;
 mod sql;
 
-pub use describe::{BatchProblems, HealthProblems, IntakeProblems, KeyProblems, ReportProblems, SqlProblems};
+pub use describe::{
+    AdminChangeProblems, AdminProblems, BatchProblems, HealthProblems, IntakeProblems, KeyProblems, ReportProblems,
+    SqlProblems,
+};
 pub use problem::{Problem, ProblemDetails, ProblemItem};
 
 /// The configuration key that limits a body, named in the answer so that an operator finds it.
@@ -79,6 +82,14 @@ pub enum ApiError {
         code: &'static str,
         /// Every reason.
         errors: Vec<FieldError>,
+    },
+    /// It contradicts how things are now.
+    #[error("{detail}")]
+    Conflict {
+        /// A stable word for programs.
+        code: &'static str,
+        /// One sentence for people.
+        detail: &'static str,
     },
     /// A report could not be computed.
     #[error(transparent)]

@@ -4,6 +4,7 @@
 //! one file under `routes`; every error becomes HTTP in `error`; everything that goes around a request is in
 //! `observe`.
 
+mod administration;
 mod auth;
 mod body;
 mod error;

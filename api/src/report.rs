@@ -1,7 +1,7 @@
 //! What all reports share: their parameters, their pages, their answer.
 
 pub mod answer;
-mod base64url;
+pub(crate) mod base64url;
 pub mod cursor;
 mod describe;
 pub mod page;

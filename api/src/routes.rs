@@ -14,17 +14,24 @@ use crate::AppState;
 use crate::error::ApiError;
 use crate::observe::observe;
 
+mod accounts;
+mod audit;
 mod conversions;
 mod events;
 mod health;
 mod healthz;
 mod home;
 mod identify;
+mod jobs;
+mod keys;
 mod metrics;
 mod readyz;
+mod rejected;
 mod reports;
 mod sessions;
+mod settings;
 mod sql;
+mod users;
 mod validate;
 
 /// Where the description of the API is served.
@@ -44,6 +51,7 @@ const KEY_SCHEME: &str = "key";
         (name = "ingest", description = "Sending events. A 2xx says that they are on disk."),
         (name = "reports", description = "Asking for numbers, in any of five formats from one query."),
         (name = "sql", description = "Asking the tables themselves."),
+        (name = "administration", description = "Keys, settings, users, accounts, jobs, refused events, and who changed what."),
         (name = "operations", description = "How the installation is.")
     ),
     components(schemas(
@@ -83,6 +91,21 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(reports::ingest::get_ingest))
         .routes(routes!(sql::post_sql))
         .routes(routes!(sql::schema::get_sql_schema))
+        .routes(routes!(keys::get_keys, keys::post_keys))
+        .routes(routes!(keys::rotate::post_rotate))
+        .routes(routes!(keys::revoke::post_revoke))
+        .routes(routes!(settings::get_settings, settings::patch_settings))
+        .routes(routes!(accounts::get_accounts, accounts::post_accounts))
+        .routes(routes!(accounts::suspend::post_suspend))
+        .routes(routes!(accounts::resume::post_resume))
+        .routes(routes!(users::get_users, users::post_users))
+        .routes(routes!(users::user::patch_user, users::user::delete_user))
+        .routes(routes!(audit::get_audit))
+        .routes(routes!(rejected::get_rejected))
+        .routes(routes!(rejected::reasons::get_rejected_reasons))
+        .routes(routes!(jobs::get_jobs))
+        .routes(routes!(jobs::run::post_run))
+        .routes(routes!(jobs::history::get_history))
         .routes(routes!(health::get_health))
         .routes(routes!(healthz::get_healthz))
         .routes(routes!(readyz::get_readyz))

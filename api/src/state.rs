@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use touchline_ingest::Ingest;
+use touchline_jobs::Runner;
 use touchline_pipeline::QueryEngine;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::config::Config;
@@ -32,6 +33,8 @@ pub struct Services {
     pub engine: QueryEngine,
     /// Carries out statements.
     pub sql: SqlPool,
+    /// Runs jobs.
+    pub runner: Runner,
     /// Keys that were checked lately.
     pub keys: KeyCache,
     /// Renders `/metrics`.
@@ -48,12 +51,13 @@ impl AppState {
         clock: SharedClock,
         ingest: Ingest,
         engine: QueryEngine,
+        runner: Runner,
         prometheus: PrometheusHandle,
     ) -> Self {
         let keys = KeyCache::new(config.auth.cache_ttl_s);
         let http_metrics = HttpMetrics::new();
         let sql = SqlPool::new(config.sql.clone(), engine.lake().root().to_owned(), WorkerProgram::this());
-        Self(Arc::new(Services { config, control, clock, ingest, engine, sql, keys, prometheus, http_metrics }))
+        Self(Arc::new(Services { config, control, clock, ingest, engine, sql, runner, keys, prometheus, http_metrics }))
     }
 }
 

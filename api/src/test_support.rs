@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -11,10 +13,12 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use touchline_ingest::Ingest;
 use touchline_ingest::IngestOptions;
 use touchline_ingest::log::LogOptions;
 use touchline_ingest::receive::Limits;
+use touchline_jobs::{Job, JobContext, JobError, JobPlan, JobReport, RunRequest, Runner};
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::clock::SharedClock;
@@ -59,11 +63,37 @@ async fn engine(folder: &Path) -> QueryEngine {
     QueryEngine::new(lake, QueryOptions { memory_limit_bytes: 64 << 20, threads: 1 }).unwrap()
 }
 
+/// A job that does nothing, for as long as the test wants.
+#[derive(Default)]
+pub struct TestJob {
+    pub waits: AtomicBool,
+    pub go_on: Notify,
+}
+
+#[async_trait]
+impl Job for TestJob {
+    fn name(&self) -> &'static str {
+        "sessions"
+    }
+
+    async fn plan(&self, _: RunRequest, _: &JobContext) -> Result<JobPlan, JobError> {
+        Ok(JobPlan::default())
+    }
+
+    async fn run(&self, _: RunRequest, _: &JobContext) -> Result<JobReport, JobError> {
+        if self.waits.load(Ordering::Relaxed) {
+            self.go_on.notified().await;
+        }
+        Ok(JobReport::default())
+    }
+}
+
 /// An API, its clock and its first account.
 pub struct TestApi {
     pub state: AppState,
     pub clock: Arc<MockClock>,
     pub account: Account,
+    pub job: Arc<TestJob>,
     _folder: TempDir,
 }
 
@@ -100,8 +130,11 @@ impl TestApi {
         let ingest = ingest(&folder.path().join("log"), &config, clock.clone());
         let engine = engine(folder.path()).await;
         let prometheus = PrometheusBuilder::new().build_recorder().handle();
-        let state = AppState::new(Arc::new(config), control, clock.clone(), ingest, engine, prometheus);
-        Self { state, clock, account, _folder: folder }
+        let job = Arc::<TestJob>::default();
+        let jobs: Vec<Arc<dyn Job>> = vec![job.clone()];
+        let runner = Runner::new(control.clone(), clock.clone(), jobs, &config.jobs, "test".to_owned()).unwrap();
+        let state = AppState::new(Arc::new(config), control, clock.clone(), ingest, engine, runner, prometheus);
+        Self { state, clock, account, job, _folder: folder }
     }
 
     pub fn router(&self) -> Router {

@@ -27,7 +27,7 @@ use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::config::Config;
-use touchline_schemas::control::{Account, ControlDb, JobRun, Trigger};
+use touchline_schemas::control::{Account, Actor, ControlDb, JobRun, Trigger};
 use touchline_schemas::paths::DataDir;
 use uuid::Uuid;
 
@@ -83,6 +83,11 @@ impl App {
         let Settings { config, data_dir, config_file: _ } = settings;
         let control = ControlDb::open(&data_dir.control_database()).await?;
         Ok(Self { config: Arc::new(config), data_dir, control, clock })
+    }
+
+    /// The same installation, with what is changed in it noted as `actor`'s doing.
+    pub fn acting_as(self, actor: Actor) -> Self {
+        Self { control: self.control.acting_as(actor), ..self }
     }
 
     /// The account with this slug.
@@ -161,6 +166,7 @@ impl App {
             self.clock.clone(),
             ingest.ingest().clone(),
             engine,
+            runner.clone(),
             prometheus,
         );
         state.sql.warm_up().await;

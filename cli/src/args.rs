@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use touchline_schemas::Environment;
 
 use crate::commands::{
-    account, alerts, config, demo, doctor, erase, goals, import, jobs, key, serve, sessions, sql, verify,
+    account, alerts, audit, config, demo, doctor, erase, goals, import, jobs, key, serve, sessions, sql, user, verify,
 };
 
 /// The open analytics pipeline for first-party events and messages.
@@ -63,6 +63,11 @@ pub enum Command {
     /// Keys of accounts.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Staff of accounts: who may log in.
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Who changed keys, settings and accounts, over the API or by a command.
+    Audit(audit::AuditArgs),
     /// Jobs: the derived tables.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
@@ -103,6 +108,8 @@ impl Command {
             Self::Serve(_) => "info",
             Self::Account(_)
             | Self::Key(_)
+            | Self::User(_)
+            | Self::Audit(_)
             | Self::Jobs(_)
             | Self::Alerts(_)
             | Self::Sessions(_)

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod alerts;
+pub mod audit;
 pub mod config;
 pub mod demo;
 pub mod doctor;
@@ -14,9 +15,11 @@ pub mod serve;
 pub mod sessions;
 pub mod sql;
 pub mod sql_worker;
+pub mod user;
 pub mod verify;
 
 use touchline_schemas::clock::SharedClock;
+use touchline_schemas::control::Actor;
 
 use crate::app::App;
 use crate::args::{Command, GlobalArgs};
@@ -45,7 +48,8 @@ impl Context {
 
     /// The installation in the usual data directory.
     pub async fn app(&self) -> anyhow::Result<App> {
-        App::open(self.settings()?, self.clock.clone()).await
+        let app = App::open(self.settings()?, self.clock.clone()).await?;
+        Ok(app.acting_as(Actor::Cli))
     }
 }
 
@@ -70,6 +74,8 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome>
         Command::Account(command) => account::run(command, context).await,
         Command::Key(command) => key::run(command, context).await,
         Command::Jobs(command) => jobs::run(command, context).await,
+        Command::User(command) => user::run(command, context).await,
+        Command::Audit(args) => audit::run(args, context).await,
         Command::Alerts(command) => alerts::run(command, context).await,
         Command::Sessions(command) => sessions::run(command, context).await,
         Command::Goals(command) => goals::run(command, context).await,

@@ -158,7 +158,7 @@ impl<'a> Erasure<'a> {
         self.certificate.verification = sweeper.verify(&roots).await?;
         self.certificate.completed_at = Some(app.clock.now());
         let text = serde_json::to_string(&self.certificate)?;
-        app.control.certify_erasure(account_id, &self.certificate.id_hashes, &text).await?;
+        app.control.certify_erasure(account_id, &self.certificate.id_hashes, &text, app.clock.now()).await?;
         Ok(self.certificate)
     }
 }

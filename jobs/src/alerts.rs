@@ -26,6 +26,17 @@ pub enum Condition {
     Failed,
 }
 
+impl Condition {
+    /// The word used in texts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Late => "late",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// When a job is in which state.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {

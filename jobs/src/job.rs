@@ -45,6 +45,13 @@ impl RunRequest {
     /// A run of everything.
     pub const FULL: Self = Self { full: true, account: None, from: None, to: None };
 
+    /// A run of everything if `full`, and of what is named: beside that, which is asked for in full already, `full` says
+    /// nothing.
+    pub fn of(full: bool, account: Option<AccountId>, from: Option<NaiveDate>, to: Option<NaiveDate>) -> Self {
+        let names_a_part = account.is_some() || from.is_some() || to.is_some();
+        Self { full: full && !names_a_part, account, from, to }
+    }
+
     /// Whether a tenant's rows shall be computed anew, at least those of [`RunRequest::days`].
     pub fn renews(&self, tenant: Tenant) -> bool {
         let asked = self.full || self.account.is_some() || self.from.is_some() || self.to.is_some();

@@ -32,7 +32,7 @@ pub use identities::IdentitiesJob;
 pub use job::{Job, JobContext, JobError, JobPlan, JobReport, PlanPart, Progress, RunRequest};
 pub use messages::MessagesJob;
 pub use retention::RetentionJob;
-pub use runner::{Ended, RunError, Runner, RunnerError};
+pub use runner::{Ended, JobState, RunError, Runner, RunnerError};
 pub use schedule::{Schedule, ScheduleError};
 pub use sequences::SequencesJob;
 pub use sessions::SessionsJob;

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, RwLock, oneshot};
 use tokio_util::sync::CancellationToken;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::config::{AlertsConfig, JobsConfig};
-use touchline_schemas::control::{ControlDb, NewRun, RunId, Trigger};
+use touchline_schemas::control::{ControlDb, ControlError, NewRun, RunId, Trigger};
 
+use crate::alerts::{Condition, Rules};
+use crate::health::Health;
 use crate::job::{Job, JobContext, JobPlan, JobReport, Progress, RunRequest};
 use crate::lease::Lease;
 use crate::ledger::{self, Due, Plan};
@@ -65,6 +67,19 @@ pub struct Ended {
     pub result: Result<JobReport, RunError>,
 }
 
+/// How a job is doing.
+#[derive(Debug, Clone)]
+pub struct JobState {
+    /// Its name.
+    pub job: &'static str,
+    /// What the ledger says.
+    pub health: Health,
+    /// The state that it is in.
+    pub condition: Condition,
+    /// The next time of its schedule; none if jobs do not run by schedule here.
+    pub next_run_at: Option<DateTime<Utc>>,
+}
+
 impl std::fmt::Debug for Runner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Runner").field("jobs", &self.job_names()).field("holder", &self.inner.holder).finish()
@@ -115,6 +130,25 @@ impl Runner {
         self.inner.jobs.iter().map(|planned| planned.job.name()).collect()
     }
 
+    /// How the jobs are doing at this moment, by the ledger, in the order given. `config` says which state they are in.
+    pub async fn states(&self, config: &AlertsConfig) -> Result<Vec<JobState>, ControlError> {
+        let (inner, now) = (&self.inner, self.inner.clock.now());
+        let rules = Rules::of(config, inner.enabled);
+        let mut states = Vec::with_capacity(inner.jobs.len());
+        for Planned { plan, .. } in &inner.jobs {
+            let health = Health::read(&inner.control, plan.job, rules.runs_needed(plan)).await?;
+            let before = rules.known_before(&health, plan);
+            let next = plan.schedule.next_after(now - plan.delay).and_then(|next| next.checked_add_signed(plan.delay));
+            states.push(JobState {
+                job: plan.job,
+                condition: rules.condition(before, &health, plan, now),
+                next_run_at: next.filter(|_| inner.enabled),
+                health,
+            });
+        }
+        Ok(states)
+    }
+
     /// What keeps an eye on these jobs: gauges, and alerts by `config`.
     pub fn watcher(&self, config: &AlertsConfig) -> Result<Watcher, RunnerError> {
         let inner = &self.inner;
@@ -140,6 +174,29 @@ impl Runner {
         self.run_now_watched(name, request, trigger, Arc::default()).await?.result
     }
 
+    /// Starts a run of a job and returns its line in the ledger, which says what becomes of it; nobody waits for its end.
+    /// An error means that there is no run.
+    pub async fn start(&self, name: &str, request: RunRequest, trigger: Trigger) -> Result<RunId, RunError> {
+        let planned = self.planned(name)?.clone();
+        let job = planned.job.name();
+        let inner = self.inner.clone();
+        let (sender, started) = oneshot::channel();
+        let run = tokio::spawn(async move {
+            let ended = inner.run_requested(&planned, request, trigger, Arc::default(), Some(sender)).await?;
+            if let Err(error) = &ended.result {
+                tracing::warn!(job, run_id = %ended.run_id, %error, "job run failed");
+            }
+            Ok(ended.run_id)
+        });
+        if let Ok(run_id) = started.await {
+            return Ok(run_id);
+        }
+        match run.await {
+            Ok(result) => result,
+            Err(error) => Err(ended_badly(job, error)),
+        }
+    }
+
     /// As [`Runner::run_now`]; the run says in `progress`, which must be fresh, how far it has come. An error means
     /// that there was no run.
     pub async fn run_now_watched(
@@ -152,7 +209,7 @@ impl Runner {
         let planned = self.planned(name)?.clone();
         let job = planned.job.name();
         let inner = self.inner.clone();
-        let run = tokio::spawn(async move { inner.run_requested(&planned, request, trigger, progress).await });
+        let run = tokio::spawn(async move { inner.run_requested(&planned, request, trigger, progress, None).await });
         match run.await {
             Ok(result) => result,
             Err(error) => Err(ended_badly(job, error)),
@@ -259,6 +316,7 @@ impl Inner {
         request: RunRequest,
         trigger: Trigger,
         progress: Arc<Progress>,
+        started: Option<oneshot::Sender<RunId>>,
     ) -> Result<Ended, RunError> {
         let _running = self.running.read().await;
         let _alone = planned.alone.try_lock().map_err(|_| RunError::AlreadyRunning { job: planned.job.name() })?;
@@ -266,7 +324,11 @@ impl Inner {
         let asked = NewRun::first(planned.job.name(), trigger, None);
         let new = NewRun { request: ledger::request_entry(request), ..asked };
         let ended = match self.control.start_run(new, self.clock.now()).await {
-            Ok(run_id) => Ok(self.run(planned, request, run_id, &lease, progress).await),
+            Ok(run_id) => {
+                // Whoever asked may have gone; the run goes on.
+                let _ = started.map(|started| started.send(run_id));
+                Ok(self.run(planned, request, run_id, &lease, progress).await)
+            }
             Err(error) => Err(error.into()),
         };
         lease.release().await;

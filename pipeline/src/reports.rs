@@ -5,6 +5,7 @@ pub mod first_touch;
 pub mod funnel;
 pub mod messages;
 pub mod paths;
+pub mod rejected;
 pub mod retention;
 pub mod sequences;
 pub mod sessions;

@@ -6,6 +6,7 @@
 
 mod account_settings;
 mod accounts;
+mod audit;
 mod erasures;
 mod error;
 mod ingest_ledger;
@@ -15,30 +16,38 @@ mod keys;
 mod leases;
 mod migrations;
 mod moment;
+mod passwords;
 mod pending_erasures;
 mod scopes;
+mod users;
 
 use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _};
-use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
 use tokio::time::Instant;
 
 pub use account_settings::{SETTINGS, goals};
 pub use accounts::{
     Account, AccountSettings, AccountStatus, CHANNEL_RULES, ConversionValue, Goal, GoalCondition, GoalCredit,
 };
+pub use audit::{Actor, AuditEntry};
 pub use erasures::{Erasures, IdHashHex};
 pub use error::ControlError;
 pub use ingest_ledger::{IngestCounts, IngestHour};
 pub use job_runs::{JobRun, NewRun, RunId, RunOutcome, RunStatus, Trigger};
-pub use keys::{ApiKey, AuthFailure, AuthenticatedKey, KeyKind, KeyRef, NewKey, PlainKey};
+pub use keys::{ApiKey, AuthFailure, AuthenticatedKey, KeyKind, KeyRef, MAX_ROTATION_GRACE_S, NewKey, PlainKey};
 pub use leases::LeaseState;
 pub use migrations::Migrator;
+pub use passwords::{Password, PasswordHash};
 pub use pending_erasures::PendingErasure;
 pub use scopes::{Scope, Scopes, ScopesError};
+pub use users::{NewUser, Role, UnknownRole, User};
 
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,10 +59,12 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers do not block each other in WAL mode; SQLite lets one of them write.
 const CONNECTIONS: u32 = 4;
 
-/// A handle on the control database; clones share its connections.
+/// A handle on the control database; clones share its connections. What is changed through it is noted as its actor's
+/// doing.
 #[derive(Debug, Clone)]
 pub struct ControlDb {
     db: DatabaseConnection,
+    actor: Actor,
 }
 
 impl ControlDb {
@@ -74,7 +85,26 @@ impl ControlDb {
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
         let db = connect(pool, options).await.map_err(open_error)?;
         migrations::run(&db).await?;
-        Ok(Self { db })
+        Ok(Self { db, actor: Actor::Installation })
+    }
+
+    /// The same database in the hands of `actor`. Without it, what is changed is the installation's own doing.
+    pub fn acting_as(&self, actor: Actor) -> Self {
+        Self { db: self.db.clone(), actor }
+    }
+
+    /// Begins a change that consists of several statements. What was begun and not committed is undone.
+    async fn begin(&self) -> Result<DatabaseTransaction, ControlError> {
+        // A transaction that begins as a reader cannot wait for its turn to write.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        self.db.begin_with_options(options).await.map_err(ControlError::during("begin a change"))
+    }
+
+    async fn commit(&self, transaction: DatabaseTransaction) -> Result<(), ControlError> {
+        transaction.commit().await.map_err(ControlError::during("commit a change"))
     }
 
     /// The name of the newest step that was taken to its present tables.
@@ -90,7 +120,7 @@ impl ControlDb {
             .await
             .map_err(|source| ControlError::Open { path: ":memory:".into(), source: Box::new(source) })?;
         migrations::run(&db).await?;
-        Ok(Self { db })
+        Ok(Self { db, actor: Actor::Installation })
     }
 }
 

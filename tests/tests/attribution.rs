@@ -480,7 +480,7 @@ async fn settings_say_what_a_conversion_is_worth_and_which_sessions_count() {
     installation.run_attribution(RunRequest::default()).await.unwrap();
 
     let check = async |settings: AccountSettings, expected: &[&str]| {
-        installation.control.set_account_settings(account.id, &settings).await.unwrap();
+        installation.control.set_account_settings(account.id, &settings, now).await.unwrap();
         installation.run_attribution(RunRequest::default()).await.unwrap();
         let [touchpoints, _] = tables(&installation, tenant).await;
         let found: BTreeSet<String> =

@@ -416,7 +416,7 @@ async fn retention_removes_whole_days_of_the_accounts_that_want_it() {
     let (lake, control) = (installation.engine.lake().clone(), ControlDb::open_in_memory().await.unwrap());
     let short = control.create_account("short", "Short", begin()).await.unwrap();
     let settings = AccountSettings { retention_days: Some(1), ..AccountSettings::default() };
-    control.set_account_settings(short.id, &settings).await.unwrap();
+    control.set_account_settings(short.id, &settings, begin()).await.unwrap();
     let short = Tenant { account_id: short.id, environment: Environment::Live };
     for (number, tenant) in [(1, short), (2, tenant())] {
         assert_eq!(store(&mut installation.writer, number, tenant, &sent(0..60)).await, 60);

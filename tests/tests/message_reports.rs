@@ -41,7 +41,7 @@ impl World {
         let account = installation.control.create_account("shop", "Shop", now).await.unwrap().id;
         let mut settings = AccountSettings::default();
         settings.set("goals", GOALS).unwrap();
-        installation.control.set_account_settings(account, &settings).await.unwrap();
+        installation.control.set_account_settings(account, &settings, now).await.unwrap();
         let mut world = Self { installation, account, _folder: folder };
         let payloads: Vec<_> = events.iter().map(|sent| payload(world.tenant(), sent)).collect();
         let requests: Vec<_> = payloads.iter().map(|payload| decode(payload).unwrap()).collect();

@@ -63,7 +63,7 @@ impl World {
             "" => self.settings.unset("goals").unwrap(),
             goals => self.settings.set("goals", goals).unwrap(),
         }
-        self.installation.control.set_account_settings(self.account, &self.settings).await.unwrap();
+        self.installation.control.set_account_settings(self.account, &self.settings, now()).await.unwrap();
     }
 
     async fn store(&mut self, events: &[Sent]) {

@@ -67,7 +67,7 @@ async fn sessions_after(settings: &AccountSettings, batches: &[Vec<MemoryEvent>]
     let now: DateTime<Utc> = "2026-03-08T00:00:00Z".parse().unwrap();
     let mut installation = Installation::open(folder.path(), Arc::new(MockClock::at(now)), 2).await.unwrap();
     let account_id = installation.control.create_account("acme", "Acme", now).await.unwrap().id;
-    installation.control.set_account_settings(account_id, settings).await.unwrap();
+    installation.control.set_account_settings(account_id, settings, now).await.unwrap();
     let tenant = Tenant { account_id, environment: Environment::Live };
     for (number, batch) in batches.iter().enumerate() {
         let payload = |view: &MemoryEvent| {

@@ -18,7 +18,7 @@ use touchline_pipeline::reports::{Bots, TimeRange, traffic};
 use touchline_schemas::control::AccountSettings;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
-use touchline_schemas::{Environment, MockClock, Tenant};
+use touchline_schemas::{Clock, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
 use touchline_tests::rows::{rows, texts, value};
 
@@ -146,7 +146,7 @@ impl Shop {
 
     async fn set_zone(&self, zone: Option<&str>) -> anyhow::Result<()> {
         let settings = AccountSettings { time_zone: zone.map(str::to_owned), ..AccountSettings::default() };
-        self.installation.control.set_account_settings(self.tenant.account_id, &settings).await?;
+        self.installation.control.set_account_settings(self.tenant.account_id, &settings, self.clock.now()).await?;
         Ok(())
     }
 

@@ -139,7 +139,7 @@ impl World {
         let installation = Installation::open(folder.path(), Arc::new(MockClock::at(now())), 2).await.unwrap();
         let plain = installation.control.create_account("plain", "Plain", now()).await.unwrap().id;
         let choosy = installation.control.create_account("choosy", "Choosy", now()).await.unwrap().id;
-        installation.control.set_account_settings(choosy, &choices()).await.unwrap();
+        installation.control.set_account_settings(choosy, &choices(), now()).await.unwrap();
         let tenants = [plain, choosy].map(|account_id| Tenant { account_id, environment: Environment::Test });
         let settings = BTreeMap::from([(choosy, choices())]);
         let random = SmallRng::seed_from_u64(seed);

@@ -64,7 +64,7 @@ impl KeyCache {
         if let Some(reason) = self.fresh(&self.refused, &fingerprint, now_us) {
             return Ok(Err(reason));
         }
-        match control.authenticate(presented).await? {
+        match control.authenticate(presented, now).await? {
             Ok(key) => {
                 let key = Arc::new(key);
                 self.keep(&self.known, fingerprint, key.clone(), now_us);
@@ -78,6 +78,11 @@ impl KeyCache {
                 Ok(Err(reason))
             }
         }
+    }
+
+    /// Forgets what is known of keys that were changed a moment ago. Other processes learn of it in their time.
+    pub fn forget(&self, is_changed: impl Fn(&AuthenticatedKey) -> bool) {
+        self.known.write().retain(|_, answer| !is_changed(&answer.value));
     }
 
     /// An answer also expires when the clock was set back behind it: it must not live longer than it should.

@@ -18,6 +18,8 @@ const UNAUTHENTICATED: (u16, &str) =
 const MISSING_SCOPE: (u16, &str) = (403, "The key lacks the scope");
 const NO_VERSION: (u16, &str) = (404, "The lake has, or had at that time, no such version (`as_of`)");
 const VERSION_GONE: (u16, &str) = (410, "The lake does not keep that version any more (`as_of`)");
+const NOT_FOUND: (u16, &str) = (404, "There is no such thing, or it is another account's: the answers are the same");
+const CONFLICT: (u16, &str) = (409, "It contradicts how things are now; `code` says how");
 const NOT_ACCEPTABLE: (u16, &str) = (406, "None of the accepted formats is available");
 const BODY_TIMEOUT: (u16, &str) = (408, "The body did not arrive in time");
 const TOO_LARGE: (u16, &str) = (413, "The body is too large, before or after decompression, or holds too many events");
@@ -41,6 +43,12 @@ pub struct ReportProblems;
 
 /// Refusals of statements.
 pub struct SqlProblems;
+
+/// Refusals of routes that show what is administered.
+pub struct AdminProblems;
+
+/// Refusals of routes that change what is administered.
+pub struct AdminChangeProblems;
 
 /// Refusals of routes that take any key.
 pub struct KeyProblems;
@@ -89,6 +97,20 @@ impl IntoResponses for SqlProblems {
             REFUSED_STATEMENT,
             UNAVAILABLE,
         ])
+    }
+}
+
+impl IntoResponses for AdminProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[BAD_PARAMETER, UNAUTHENTICATED, MISSING_SCOPE, NOT_FOUND, UNAVAILABLE])
+    }
+}
+
+impl IntoResponses for AdminChangeProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = AdminProblems::responses();
+        responses.extend(problems(&[BAD_BODY, CONFLICT, BODY_TIMEOUT, TOO_LARGE, UNSUPPORTED, REFUSED]));
+        responses
     }
 }
 

@@ -4,8 +4,10 @@ use axum::http::StatusCode;
 use touchline_ingest::body::BodyError;
 use touchline_ingest::receive::{FieldError, ReceiveError};
 use touchline_pipeline::PipelineError;
+use touchline_schemas::control::ControlError;
 
 use super::{ApiError, MAX_BODY_BYTES_KEY, Problem, ProblemItem, sql};
+use crate::administration::pointer;
 use crate::auth::Unauthenticated;
 
 /// Seconds after which to try again when the reason gives none.
@@ -41,6 +43,7 @@ impl ApiError {
             Self::Encoding(reason) => encoding(reason),
             Self::Receive(reason) => receive(reason),
             Self::Refused { what, code, errors } => refused(what, code, errors),
+            Self::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail),
             Self::Report(reason) => report(reason),
             Self::Sql(reason) => sql::problem(reason),
             Self::BadBody(_) => Problem::new(StatusCode::BAD_REQUEST, "invalid_body", detail),
@@ -49,7 +52,7 @@ impl ApiError {
                 tracing::error!(error = &reason as &dyn std::error::Error, "control database did not answer");
                 unavailable("control_unavailable", "the control database does not answer", RETRY_AFTER_S)
             }
-            Self::Control(reason) => internal(&reason),
+            Self::Control(reason) => control(reason),
             Self::Unavailable(reason) => unavailable("unavailable", reason, RETRY_AFTER_S),
             Self::Internal(reason) => {
                 tracing::error!(reason, "request failed");
@@ -115,6 +118,56 @@ fn receive(reason: ReceiveError) -> Problem {
             unavailable("log_unavailable", "events cannot be kept safely now; nothing was acknowledged", retry_after_s)
         }
     }
+}
+
+/// What the control database refuses is the caller's mistake; what it cannot do is ours.
+fn control(reason: ControlError) -> Problem {
+    let said = reason.to_string();
+    match reason {
+        ControlError::UnknownAccount { .. } | ControlError::UnknownKey | ControlError::UnknownUser => {
+            ApiError::NotFound.into_problem()
+        }
+        ControlError::SlugTaken { .. } => Problem::new(StatusCode::CONFLICT, "slug_taken", said.clone())
+            .with_errors(vec![ProblemItem::pointer("/slug", "taken", said)]),
+        ControlError::EmailTaken { .. } => Problem::new(StatusCode::CONFLICT, "email_taken", said.clone())
+            .with_errors(vec![ProblemItem::pointer("/email", "taken", said)]),
+        ControlError::LastOwner => Problem::new(StatusCode::CONFLICT, "last_owner", said),
+        ControlError::InvalidEmail => refused("user", "invalid", vec![at("/email", said)]),
+        ControlError::InvalidPassword { .. } => refused("user", "invalid", vec![at("/password", said)]),
+        ControlError::KeyRevoked => Problem::new(StatusCode::CONFLICT, "key_revoked", said),
+        ControlError::InvalidSlug { .. } => refused("account", "invalid", vec![at("/slug", said)]),
+        ControlError::InvalidName { .. } => refused("account", "invalid", vec![at("/name", said)]),
+        ControlError::PublishableScopes { .. } => refused("key", "invalid", vec![at("/scopes", said)]),
+        ControlError::GraceTooLong { .. } => refused("key", "invalid", vec![at("/grace_s", said)]),
+        ControlError::Settings { errors } => {
+            refused("settings", "invalid", errors.iter().map(|error| at(&field_of(error), error.to_string())).collect())
+        }
+        ControlError::InvalidSetting { field, .. } => refused("settings", "invalid", vec![at(&pointer(field), said)]),
+        ControlError::UnknownSetting { field, .. } => refused("settings", "invalid", vec![at(&pointer(&field), said)]),
+        ControlError::Directory { .. }
+        | ControlError::Open { .. }
+        | ControlError::Migrate { .. }
+        | ControlError::Database { .. }
+        | ControlError::Corrupt { .. }
+        | ControlError::Password { .. }
+        | ControlError::AmbiguousKey { .. }
+        | ControlError::NotRunning { .. } => internal(&reason),
+    }
+}
+
+/// Where a setting that is refused stands in the body.
+fn field_of(reason: &ControlError) -> String {
+    if let ControlError::InvalidSetting { field, .. } = reason {
+        pointer(field)
+    } else if let ControlError::UnknownSetting { field, .. } = reason {
+        pointer(field)
+    } else {
+        String::new()
+    }
+}
+
+fn at(pointer: &str, detail: String) -> FieldError {
+    FieldError { pointer: pointer.to_owned(), code: "invalid_value", detail }
 }
 
 fn refused(what: &str, code: &'static str, errors: Vec<FieldError>) -> Problem {
@@ -207,6 +260,13 @@ mod tests {
             (PipelineError::BadParameter { name: "by", detail: text("no") }.into(), 400, "invalid_parameter", 1),
             (PipelineError::NoVersion.into(), 404, "no_such_version", 0),
             (PipelineError::VersionGone.into(), 410, "version_gone", 0),
+            (ApiError::Conflict { code: "own_account", detail: "no" }, 409, "own_account", 0),
+            (ControlError::UnknownKey.into(), 404, "not_found", 0),
+            (ControlError::KeyRevoked.into(), 409, "key_revoked", 0),
+            (ControlError::SlugTaken { slug: text("acme") }.into(), 409, "slug_taken", 1),
+            (ControlError::InvalidSlug { slug: text("A") }.into(), 422, "invalid", 1),
+            (ControlError::GraceTooLong { grace_s: 9, max_s: 1 }.into(), 422, "invalid", 1),
+            (ControlError::Corrupt { table: "a", column: "b", value: text("c") }.into(), 500, "internal_error", 0),
             (ApiError::Unavailable("later"), 503, "unavailable", 0),
             (ApiError::Internal("panic"), 500, "internal_error", 0),
         ];

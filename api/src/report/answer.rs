@@ -100,6 +100,15 @@ impl Asked {
         Ok(Self { query, delivery, uri: uri.clone(), view, question, known: KnownTags::of(headers) })
     }
 
+    /// Rows of a page, of lists that come in pages. JSON always does; the other formats hold everything unless the caller
+    /// wants a page of it.
+    pub fn page_limit(&self, default_limit: usize) -> Option<usize> {
+        match self.delivery.format {
+            Format::Json => Some(self.query.limit.unwrap_or(default_limit)),
+            Format::Ndjson | Format::Csv | Format::Parquet | Format::Arrow => self.query.limit,
+        }
+    }
+
     /// The engine that answers: its queries see one version of each table, those of `as_of=` if it is given. The
     /// versions of `tables` are chosen now.
     pub async fn engine(&self, state: &AppState, caller: &Caller, tables: &[Table]) -> Result<QueryEngine, ApiError> {

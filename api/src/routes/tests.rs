@@ -16,7 +16,9 @@ use touchline_schemas::{Environment, Tenant};
 
 use crate::test_support::{TestApi, start};
 
+mod administration;
 mod formats;
+mod rejected;
 mod rows;
 mod versions;
 
@@ -46,7 +48,7 @@ async fn every_reason_for_401_is_said() {
         assert!(answer.headers.contains_key(header::WWW_AUTHENTICATE));
     }
     let key = api.key("ingest").await;
-    api.state.control.set_account_status(api.account.id, AccountStatus::Suspended).await.unwrap();
+    api.state.control.set_account_status(api.account.id, AccountStatus::Suspended, start()).await.unwrap();
     assert_eq!(api.get("/api/v1/validate", &key).await.code(), "suspended_account");
 }
 
@@ -474,7 +476,7 @@ async fn every_route_is_described_with_its_answers() {
     let (_, description) = super::router(api.state.clone());
     let document = serde_json::to_value(&description).unwrap();
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 29);
+    assert_eq!(paths.len(), 44);
     for (path, item) in paths {
         for operation in item.as_object().unwrap().values() {
             assert!(operation["summary"].is_string(), "{path}");

@@ -1,13 +1,14 @@
-//! `touchline account`: create, list, settings.
+//! `touchline account`: create, list, suspend, resume, settings.
 
 mod settings;
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde::Serialize;
-use touchline_schemas::control::Account;
+use touchline_schemas::control::{Account, AccountStatus};
 
 use super::{Context, Outcome};
+use crate::app::App;
 use crate::output::Row;
 
 /// What can be done with accounts.
@@ -23,6 +24,16 @@ pub enum AccountCommand {
     },
     /// Lists all accounts.
     List,
+    /// Refuses all keys of an account from now on. Its data and settings stay.
+    Suspend {
+        /// Slug of the account.
+        slug: String,
+    },
+    /// Lets a suspended account's keys work again.
+    Resume {
+        /// Slug of the account.
+        slug: String,
+    },
     /// Shows what an account has chosen for itself, after changing it as asked.
     ///
     /// Settings: time_zone, own_domains, mask_ip, session_profile, session_timeout_minutes, session_splits,
@@ -78,10 +89,24 @@ pub async fn run(command: AccountCommand, context: &Context) -> anyhow::Result<O
             let text = format!("account {} created: {}", account.slug, account.account_id);
             context.output.answer(&account, &text)?;
         }
+        AccountCommand::Suspend { slug } => set_status(context, &app, &slug, AccountStatus::Suspended).await?,
+        AccountCommand::Resume { slug } => set_status(context, &app, &slug, AccountStatus::Active).await?,
         AccountCommand::List => {
             let accounts = app.control.accounts().await?;
             context.output.rows(&accounts.into_iter().map(AccountRow::from).collect::<Vec<_>>())?;
         }
     }
     Ok(Outcome::Done)
+}
+
+async fn set_status(context: &Context, app: &App, slug: &str, status: AccountStatus) -> anyhow::Result<()> {
+    let account_id = app.account(slug).await?.id;
+    let account = app.control.set_account_status(account_id, status, context.clock.now()).await?;
+    let text = match account.status {
+        AccountStatus::Active => format!("account {slug} is active; running servers take its keys within 5 seconds"),
+        AccountStatus::Suspended => {
+            format!("account {slug} is suspended; running servers refuse its keys within 5 seconds")
+        }
+    };
+    context.output.answer(&AccountRow::from(account), &text)
 }

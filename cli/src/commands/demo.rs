@@ -118,7 +118,7 @@ async fn create_key(app: &App) -> anyhow::Result<String> {
     let account_id = app.control.create_account(ACCOUNT_SLUG, ACCOUNT_NAME, now).await?.id;
     let mut settings = AccountSettings::default();
     settings.set("goals", GOALS)?;
-    app.control.set_account_settings(account_id, &settings).await?;
+    app.control.set_account_settings(account_id, &settings, now).await?;
     let new = NewKey {
         account_id,
         environment: Environment::Live,

@@ -1,11 +1,13 @@
-//! `touchline key`: create, list, revoke.
+//! `touchline key`: create, list, rotate, revoke.
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
+use touchline_schemas::AccountId;
 use touchline_schemas::control::{ApiKey, KeyKind, KeyRef, NewKey, Scope, Scopes};
 
 use super::{Context, Outcome, Usage};
+use crate::app::App;
 use crate::args::EnvironmentArg;
 use crate::output::Row;
 
@@ -35,6 +37,17 @@ pub enum KeyCommand {
         /// Slug of the account.
         #[arg(long, value_name = "SLUG")]
         account: String,
+    },
+    /// Gives a key a new secret and shows it, this once. Its id, scopes and name stay.
+    Rotate {
+        /// The key's id, its first characters, or the key itself.
+        key: String,
+        /// Slug of the account, to make sure that it is this account's key.
+        #[arg(long, value_name = "SLUG")]
+        account: Option<String>,
+        /// Seconds for which the old secret goes on working, at most 30 days.
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        grace_s: u32,
     },
     /// Revokes a key, for good.
     Revoke {
@@ -76,6 +89,7 @@ struct KeyRow {
     created_at: DateTime<Utc>,
     last_used_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
+    previous_until: Option<DateTime<Utc>>,
 }
 
 impl From<ApiKey> for KeyRow {
@@ -90,6 +104,7 @@ impl From<ApiKey> for KeyRow {
             created_at: key.created_at,
             last_used_at: key.last_used_at,
             revoked_at: key.revoked_at,
+            previous_until: key.previous_until,
         }
     }
 }
@@ -116,7 +131,8 @@ impl Row for KeyRow {
 #[derive(Debug, Serialize)]
 struct CreatedKey<'a> {
     key: &'a str,
-    account: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<&'a str>,
     #[serde(flatten)]
     row: KeyRow,
 }
@@ -133,6 +149,7 @@ pub async fn run(command: KeyCommand, context: &Context) -> anyhow::Result<Outco
             let keys = app.control.keys(app.account(&account).await?.id).await?;
             context.output.rows(&keys.into_iter().map(KeyRow::from).collect::<Vec<_>>())?;
         }
+        KeyCommand::Rotate { key, account, grace_s } => rotate(context, &key, account.as_deref(), grace_s).await?,
         KeyCommand::Revoke { key, account } => revoke(context, &key, account.as_deref()).await?,
     }
     Ok(Outcome::Done)
@@ -150,17 +167,32 @@ async fn create(
     let account_id = app.account(account).await?.id;
     let new = NewKey { account_id, environment: environment.into(), kind, scopes, name };
     let (key, plain) = app.control.create_key(new, rand::random(), context.clock.now()).await?;
-    let created = CreatedKey { key: plain.expose(), account, row: KeyRow::from(key) };
+    let created = CreatedKey { key: plain.expose(), account: Some(account), row: KeyRow::from(key) };
     context.output.note("Keep this key: it cannot be shown again.");
     context.output.answer(&created, created.key)
 }
 
+async fn rotate(context: &Context, key: &str, account: Option<&str>, grace_s: u32) -> anyhow::Result<()> {
+    let app = context.app().await?;
+    let account_id = named(&app, account).await?;
+    let (reference, now) = (KeyRef::from(key), context.clock.now());
+    let (key, plain) = app.control.rotate_key(account_id, reference, grace_s, rand::random(), now).await?;
+    let rotated = CreatedKey { key: plain.expose(), account, row: KeyRow::from(key) };
+    context.output.note("Keep this key: it cannot be shown again.");
+    context.output.answer(&rotated, rotated.key)
+}
+
+/// The account of that slug, if one is named.
+async fn named(app: &App, account: Option<&str>) -> anyhow::Result<Option<AccountId>> {
+    match account {
+        Some(slug) => Ok(Some(app.account(slug).await?.id)),
+        None => Ok(None),
+    }
+}
+
 async fn revoke(context: &Context, key: &str, account: Option<&str>) -> anyhow::Result<()> {
     let app = context.app().await?;
-    let account_id = match account {
-        Some(slug) => Some(app.account(slug).await?.id),
-        None => None,
-    };
+    let account_id = named(&app, account).await?;
     let revoked = app.control.revoke_key(account_id, KeyRef::from(key), context.clock.now()).await?;
     let row = KeyRow::from(revoked);
     let text = format!("key {}… is revoked; running servers refuse it within 5 seconds", row.prefix);

@@ -305,6 +305,37 @@ async fn run_goes_on_when_nobody_waits_for_it() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_started_is_in_the_ledger_before_it_ends() {
+    let fixture = Fixture::new(&[Act::Wait]).await;
+    let start = async || fixture.runner.start("sessions", RunRequest::FULL, Trigger::Manual).await;
+    let run_id = start().await.unwrap();
+    let run = fixture.control.run(run_id).await.unwrap().unwrap();
+    assert_eq!((run.status, run.trigger), (RunStatus::Running, Trigger::Manual));
+    assert!(matches!(start().await, Err(RunError::AlreadyRunning { .. })));
+    assert!(matches!(
+        fixture.runner.start("sesions", RunRequest::FULL, Trigger::Manual).await,
+        Err(RunError::UnknownJob { .. })
+    ));
+    fixture.job.go_on.notify_one();
+    let _ended = fixture.runner.inner.running.write().await;
+    assert_eq!(fixture.ledger().await, [(None, Trigger::Manual, RunStatus::Succeeded)]);
+}
+
+#[tokio::test]
+async fn the_state_of_a_job_is_that_of_its_ledger() {
+    let fixture = Fixture::configured(&[Act::Fail], |config| config.sessions.max_retries = 0).await;
+    let state = async || {
+        let state = fixture.runner.states(&AlertsConfig::default()).await.unwrap().remove(0);
+        (state.condition.as_str(), state.health.failures_in_a_row, state.next_run_at)
+    };
+    assert_eq!(state().await, ("well", 0, Some(at(300))));
+    fixture.tick_at(300).await;
+    assert_eq!(state().await, ("failed", 1, Some(at(600))));
+    fixture.tick_at(600).await;
+    assert_eq!(state().await, ("well", 0, Some(at(900))));
+}
+
+#[tokio::test]
 async fn manual_run_passes_its_request_on_and_leaves_the_schedule_alone() {
     let fixture = Fixture::new(&[]).await;
     assert_eq!(fixture.run_now().await.unwrap(), report());

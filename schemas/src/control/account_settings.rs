@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use serde_json::{Map, Value};
+
 use super::ControlError;
 use super::accounts::{AccountSettings, CHANNEL_RULES, ConversionValue, Goal, GoalCondition, GoalCredit};
 use crate::config::SessionsConfig;
@@ -134,6 +136,47 @@ impl AccountSettings {
         }
     }
 
+    /// These settings with the changes of a JSON merge patch (RFC 7396): a setting that is null is taken back, lists and
+    /// maps are replaced as a whole. Values have the form in which settings are stored.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Settings`] has everything that is wrong, in the order of the names; nothing is changed then.
+    pub fn patched(&self, changes: &Map<String, Value>) -> Result<Self, ControlError> {
+        let mut patched = self.clone();
+        let mut errors = Vec::new();
+        for (field, value) in changes {
+            match patched.with(field, value) {
+                Ok(changed) => patched = changed,
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() { Ok(patched) } else { Err(ControlError::Settings { errors }) }
+    }
+
+    fn with(&self, field: &str, value: &Value) -> Result<Self, ControlError> {
+        let field = known(field)?;
+        if value.is_null() {
+            let mut changed = self.clone();
+            changed.unset(field)?;
+            return Ok(changed);
+        }
+        let refused = |limit: &str| invalid(field, limit, &value.to_string());
+        let mut stored = self.to_json()?;
+        stored[field] = value.clone();
+        let changed: Self =
+            serde_json::from_value(stored).map_err(|error| refused(&format!("another value ({error})")))?;
+        changed.validate()?;
+        if changed.get(field).is_none_or(|text| text.is_empty()) {
+            return Err(refused("something: to take a setting back, set it to null"));
+        }
+        // What a newer version may have stored is kept silently; what a caller misspells is not.
+        if !holds(&changed.to_json()?[field], value) {
+            return Err(refused("without members that are not known"));
+        }
+        Ok(changed)
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -164,6 +207,16 @@ impl AccountSettings {
             Some(name) if chrono_tz::Tz::from_str(name).is_err() => Err(invalid("time_zone", TIME_ZONE_LIMIT, name)),
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+/// Whether every member of `given` is among those of `kept`. A member that is null says nothing.
+fn holds(kept: &Value, given: &Value) -> bool {
+    match given {
+        Value::Object(members) => members
+            .iter()
+            .all(|(name, member)| member.is_null() || kept.get(name).is_some_and(|kept| holds(kept, member))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => true,
     }
 }
 
@@ -419,6 +472,54 @@ mod tests {
         let message = settings.set(field, text).unwrap_err().to_string();
         assert!(message.contains(expected), "`{message}` does not contain `{expected}`");
         assert_eq!(settings, AccountSettings::default());
+    }
+
+    #[test]
+    fn a_patch_changes_what_it_names_and_takes_back_what_is_null() {
+        let before = AccountSettings { mask_ip: Some(true), retention_days: Some(9), ..AccountSettings::default() };
+        let check = |patch: Value, expected: AccountSettings| {
+            let changes = patch.as_object().unwrap();
+            assert_eq!(before.patched(changes).unwrap(), expected, "{patch}");
+        };
+        check(serde_json::json!({}), before.clone());
+        check(serde_json::json!({"mask_ip": null}), AccountSettings { mask_ip: None, ..before.clone() });
+        let splits = vec!["midnight".to_owned()];
+        check(
+            serde_json::json!({"session_splits": ["midnight"], "retention_days": 90}),
+            AccountSettings { session_splits: splits, retention_days: Some(90), ..before.clone() },
+        );
+        let goal = Goal { window_days: 3, ..Goal::of("purchase") };
+        check(
+            serde_json::json!({"goals": {"sale": {"event_type": "purchase", "window_days": 3, "condition": null}}}),
+            AccountSettings { goals: BTreeMap::from([("sale".to_owned(), goal)]), ..before.clone() },
+        );
+    }
+
+    #[test]
+    fn a_patch_names_everything_that_is_wrong_with_it() {
+        let fields = |patch: Value| -> Vec<String> {
+            match AccountSettings::default().patched(patch.as_object().unwrap()) {
+                Err(ControlError::Settings { errors }) => errors.iter().map(ToString::to_string).collect(),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (patch, expected) in [
+            (serde_json::json!({"colour": 1}), "there is no setting `colour`"),
+            (serde_json::json!({"colour": null}), "there is no setting `colour`"),
+            (serde_json::json!({"mask_ip": "yes"}), "mask_ip must be"),
+            (serde_json::json!({"retention_days": 0}), "retention_days must be a whole number between 1 and 36500"),
+            (serde_json::json!({"retention_days": -1}), "retention_days must be"),
+            (serde_json::json!({"own_domains": []}), "own_domains must be something"),
+            (serde_json::json!({"time_zone": "Mars/Phobos"}), "time_zone must be the IANA name"),
+            (serde_json::json!({"goals": {"g": {"event_type": "x", "days": 3}}}), "goals must be without members"),
+        ] {
+            let errors = fields(patch.clone());
+            assert!(errors.len() == 1 && errors[0].contains(expected), "{patch}: {errors:?}");
+        }
+        assert_eq!(
+            fields(serde_json::json!({"mask_ip": 1, "retention_days": 0, "session_splits": ["midnight"]})).len(),
+            2
+        );
     }
 
     #[test]

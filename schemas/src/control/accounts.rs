@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::audit::{Action, Change};
 use super::moment::{micros, new_id};
 use super::{ControlDb, ControlError};
 use crate::tenant::AccountId;
@@ -179,7 +183,7 @@ pub enum GoalCredit {
 pub const CHANNEL_RULES: [&str; 2] = ["touchline", "ga4"];
 
 impl AccountSettings {
-    fn to_json(&self) -> Result<serde_json::Value, ControlError> {
+    pub(super) fn to_json(&self) -> Result<serde_json::Value, ControlError> {
         serde_json::to_value(self).map_err(|source| corrupt_settings(source.to_string()))
     }
 }
@@ -234,13 +238,18 @@ impl ControlDb {
             settings: Set(AccountSettings::default().to_json()?),
             created_at: Set(micros(now)),
         };
-        match row.insert(&self.db).await {
-            Ok(row) => row.try_into(),
+        let transaction = self.begin().await?;
+        let account: Account = match row.insert(&transaction).await {
+            Ok(row) => row.try_into()?,
             Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
-                Err(ControlError::SlugTaken { slug: slug.to_owned() })
+                return Err(ControlError::SlugTaken { slug: slug.to_owned() });
             }
-            Err(error) => Err(ControlError::during("create an account")(error)),
-        }
+            Err(error) => return Err(ControlError::during("create an account")(error)),
+        };
+        let change = Change::creates(Action::AccountCreate, account.id, account.id.0, &account)?;
+        self.record(&transaction, change, now).await?;
+        self.commit(transaction).await?;
+        Ok(account)
     }
 
     /// The account with this slug.
@@ -251,8 +260,7 @@ impl ControlDb {
 
     /// The account with this id.
     pub async fn account(&self, id: AccountId) -> Result<Option<Account>, ControlError> {
-        let row = entity::Entity::find_by_id(id.0).one(&self.db).await;
-        row.map_err(ControlError::during("read an account"))?.map(Account::try_from).transpose()
+        find(&self.db, id).await
     }
 
     /// All accounts, by slug.
@@ -262,9 +270,17 @@ impl ControlDb {
     }
 
     /// Suspends an account, or lets it work again.
-    pub async fn set_account_status(&self, id: AccountId, status: AccountStatus) -> Result<Account, ControlError> {
-        let row = entity::ActiveModel { status: Set(status.as_str().to_owned()), ..Default::default() };
-        self.update_account(id, row).await
+    pub async fn set_account_status(
+        &self,
+        id: AccountId,
+        status: AccountStatus,
+        now: DateTime<Utc>,
+    ) -> Result<Account, ControlError> {
+        let action = match status {
+            AccountStatus::Active => Action::AccountResume,
+            AccountStatus::Suspended => Action::AccountSuspend,
+        };
+        self.change_account(id, action, now, |account| Ok(Account { status, ..account })).await
     }
 
     /// Replaces an account's settings.
@@ -272,24 +288,55 @@ impl ControlDb {
         &self,
         id: AccountId,
         settings: &AccountSettings,
+        now: DateTime<Utc>,
     ) -> Result<Account, ControlError> {
         settings.validate()?;
-        let row = entity::ActiveModel { settings: Set(settings.to_json()?), ..Default::default() };
-        self.update_account(id, row).await
+        let settings = settings.clone();
+        self.change_account(id, Action::SettingsChange, now, |account| Ok(Account { settings, ..account })).await
     }
 
-    async fn update_account(&self, id: AccountId, changes: entity::ActiveModel) -> Result<Account, ControlError> {
-        let rows = entity::Entity::update_many()
-            .set(changes)
-            .filter(entity::Column::Id.eq(id.0))
-            .exec_with_returning(&self.db)
-            .await
-            .map_err(ControlError::during("change an account"))?;
-        match rows.into_iter().next() {
-            Some(row) => row.try_into(),
-            None => Err(ControlError::UnknownAccount { account_id: id }),
-        }
+    /// Changes those of an account's settings that are named, all or none: see [`AccountSettings::patched`].
+    pub async fn patch_account_settings(
+        &self,
+        id: AccountId,
+        changes: &Map<String, Value>,
+        now: DateTime<Utc>,
+    ) -> Result<Account, ControlError> {
+        let patch = |account: Account| Ok(Account { settings: account.settings.patched(changes)?, ..account });
+        self.change_account(id, Action::SettingsChange, now, patch).await
     }
+
+    /// Changes an account as it is now: of two who change it at once, the second sees what the first did.
+    async fn change_account(
+        &self,
+        id: AccountId,
+        action: Action,
+        now: DateTime<Utc>,
+        change: impl FnOnce(Account) -> Result<Account, ControlError>,
+    ) -> Result<Account, ControlError> {
+        let transaction = self.begin().await?;
+        let before = find(&transaction, id).await?.ok_or(ControlError::UnknownAccount { account_id: id })?;
+        let after = change(before.clone())?;
+        if after == before {
+            return Ok(after);
+        }
+        let row = entity::ActiveModel {
+            id: Set(id.0),
+            status: Set(after.status.as_str().to_owned()),
+            settings: Set(after.settings.to_json()?),
+            ..Default::default()
+        };
+        row.update(&transaction).await.map_err(ControlError::during("change an account"))?;
+        self.record(&transaction, Change::alters(action, id, id.0, &before, &after)?, now).await?;
+        self.commit(transaction).await?;
+        Ok(after)
+    }
+}
+
+/// The account with this id, on a connection of the caller's.
+pub(super) async fn find(db: &impl ConnectionTrait, id: AccountId) -> Result<Option<Account>, ControlError> {
+    let row = entity::Entity::find_by_id(id.0).one(db).await;
+    row.map_err(ControlError::during("read an account"))?.map(Account::try_from).transpose()
 }
 
 fn check_slug(slug: &str) -> Result<(), ControlError> {
@@ -365,8 +412,8 @@ mod tests {
             mask_ip: Some(false),
             ..AccountSettings::default()
         };
-        control.set_account_settings(account.id, &settings).await.unwrap();
-        let changed = control.set_account_status(account.id, AccountStatus::Suspended).await.unwrap();
+        control.set_account_settings(account.id, &settings, at(1)).await.unwrap();
+        let changed = control.set_account_status(account.id, AccountStatus::Suspended, at(2)).await.unwrap();
         assert_eq!(changed, Account { settings, status: AccountStatus::Suspended, ..account.clone() });
         assert_eq!(control.account(account.id).await.unwrap(), Some(changed));
     }
@@ -375,7 +422,7 @@ mod tests {
     async fn changing_an_account_that_does_not_exist_is_refused() {
         let control = ControlDb::open_in_memory().await.unwrap();
         let nobody = AccountId(new_id(at(0)));
-        let changed = control.set_account_status(nobody, AccountStatus::Active).await;
+        let changed = control.set_account_status(nobody, AccountStatus::Active, at(1)).await;
         assert!(matches!(changed, Err(ControlError::UnknownAccount { account_id }) if account_id == nobody));
     }
 
@@ -385,7 +432,7 @@ mod tests {
         let account = control.create_account("acme", "Acme", at(0)).await.unwrap();
         for given in [0, 476] {
             let settings = AccountSettings { session_timeout_minutes: Some(given), ..Default::default() };
-            let changed = control.set_account_settings(account.id, &settings).await;
+            let changed = control.set_account_settings(account.id, &settings, at(1)).await;
             assert!(matches!(changed, Err(ControlError::InvalidSetting { .. })), "{given}");
         }
     }

@@ -74,6 +74,12 @@ pub enum ControlError {
         /// What was given.
         given: String,
     },
+    /// Settings of an account are refused, all of these.
+    #[error("{} settings are refused", errors.len())]
+    Settings {
+        /// [`ControlError::InvalidSetting`] or [`ControlError::UnknownSetting`], each.
+        errors: Vec<ControlError>,
+    },
     /// An account has no such setting.
     #[error("there is no setting `{field}`: the settings are {known}")]
     UnknownSetting {
@@ -103,6 +109,46 @@ pub enum ControlError {
     /// There is no such key (in this account).
     #[error("there is no such key")]
     UnknownKey,
+    /// The key was revoked, so that it cannot be changed any more.
+    #[error("the key was revoked")]
+    KeyRevoked,
+    /// A key's last secret would work for too long after a rotation.
+    #[error("after a rotation the old secret may work for at most {max_s} s, not {grace_s}")]
+    GraceTooLong {
+        /// What was asked for, in seconds.
+        grace_s: u32,
+        /// The limit in seconds.
+        max_s: u32,
+    },
+    /// There is no such user in this account.
+    #[error("there is no such user")]
+    UnknownUser,
+    /// Another user of the account has this address.
+    #[error("the account has a user `{email}` already")]
+    EmailTaken {
+        /// The address.
+        email: String,
+    },
+    /// A text is no e-mail address.
+    #[error("an e-mail address has a name and a host around one `@`, no spaces, and at most 254 characters")]
+    InvalidEmail,
+    /// A password is too short or too long. It is not repeated here.
+    #[error("a password has at least {min_chars} characters and at most {max_bytes} bytes")]
+    InvalidPassword {
+        /// Fewest characters.
+        min_chars: usize,
+        /// Most bytes.
+        max_bytes: usize,
+    },
+    /// A password cannot be hashed or compared.
+    #[error("a password cannot be hashed: {detail}")]
+    Password {
+        /// What the hash function says.
+        detail: String,
+    },
+    /// The last owner of an account would go while it has other users, or become something else.
+    #[error("the account would have no owner any more")]
+    LastOwner,
     /// Several keys begin alike.
     #[error("several keys begin with `{prefix}`: name one by its id")]
     AmbiguousKey {
@@ -132,11 +178,20 @@ impl ControlError {
             | Self::InvalidSlug { .. }
             | Self::InvalidName { .. }
             | Self::InvalidSetting { .. }
+            | Self::Settings { .. }
             | Self::UnknownSetting { .. }
             | Self::SlugTaken { .. }
             | Self::UnknownAccount { .. }
             | Self::PublishableScopes { .. }
             | Self::UnknownKey
+            | Self::KeyRevoked
+            | Self::GraceTooLong { .. }
+            | Self::UnknownUser
+            | Self::EmailTaken { .. }
+            | Self::InvalidEmail
+            | Self::InvalidPassword { .. }
+            | Self::Password { .. }
+            | Self::LastOwner
             | Self::AmbiguousKey { .. }
             | Self::NotRunning { .. } => false,
         }

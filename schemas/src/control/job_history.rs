@@ -14,6 +14,15 @@ impl ControlDb {
         self.read_runs(after_run(job, after).order_by_desc(Column::Id).limit(limit)).await
     }
 
+    /// A job's runs before the run `before`, or all, newest first and at most `limit`.
+    pub async fn runs_before(&self, job: &str, before: Option<RunId>, limit: u64) -> Result<Vec<JobRun>, ControlError> {
+        let mut find = after_run(job, None);
+        if let Some(before) = before {
+            find = find.filter(Column::Id.lt(before.0));
+        }
+        self.read_runs(find.order_by_desc(Column::Id).limit(limit)).await
+    }
+
     /// How many of a job's runs after the run `after`, or of all, failed or were abandoned.
     pub async fn failures_after(&self, job: &str, after: Option<RunId>) -> Result<u64, ControlError> {
         let failures = [RunStatus::Failed, RunStatus::Abandoned].map(RunStatus::as_str);
@@ -116,6 +125,9 @@ mod tests {
         let newest = control.runs_after("sessions", Some(third), 10).await.unwrap();
         assert_eq!(newest.iter().map(|run| run.id).collect::<Vec<_>>(), [running, RunId(fourth.0 + 1), fourth]);
         assert_eq!(control.runs_after("sessions", None, 1).await.unwrap()[0].id, running);
+        let ids = |runs: Vec<JobRun>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
+        assert_eq!(ids(control.runs_before("sessions", None, 2).await.unwrap()), [running, RunId(fourth.0 + 1)]);
+        assert_eq!(ids(control.runs_before("sessions", Some(fourth), 2).await.unwrap()), [third, good]);
         assert_eq!(control.first_run("sessions").await.unwrap().unwrap().started_at, at(0));
     }
 

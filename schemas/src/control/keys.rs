@@ -3,14 +3,17 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder};
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use super::accounts::{AccountSettings, AccountStatus};
+use super::accounts::{self, AccountSettings, AccountStatus};
+use super::audit::{Action, Change};
 use super::moment::{micros, new_id};
 use super::scopes::{Scope, Scopes};
 use super::{ControlDb, ControlError};
@@ -20,6 +23,9 @@ use crate::tenant::{AccountId, Environment, Tenant};
 const PREFIX_CHARS: usize = 12;
 /// Characters of a key's random part: 128 bits in hexadecimal.
 const RANDOM_CHARS: usize = 32;
+
+/// The longest time for which a rotated key's last secret may go on working: 30 days, in seconds.
+pub const MAX_ROTATION_GRACE_S: u32 = 30 * 86_400;
 
 /// Who may hold a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +100,8 @@ pub struct ApiKey {
     pub last_used_at: Option<DateTime<Utc>>,
     /// When it was revoked, if it was.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Until when the secret before its last rotation works; none if it was never rotated.
+    pub previous_until: Option<DateTime<Utc>>,
 }
 
 /// A key in full. It is shown to its owner once, and never kept or logged.
@@ -222,6 +230,9 @@ mod entity {
         pub created_at: DateTimeUtc,
         pub last_used_at: Option<DateTimeUtc>,
         pub revoked_at: Option<DateTimeUtc>,
+        pub previous_prefix: Option<String>,
+        pub previous_digest: Option<Vec<u8>>,
+        pub previous_until: Option<DateTimeUtc>,
     }
 
     impl std::fmt::Debug for Model {
@@ -251,6 +262,7 @@ impl TryFrom<entity::Model> for ApiKey {
             created_at: row.created_at,
             last_used_at: row.last_used_at,
             revoked_at: row.revoked_at,
+            previous_until: row.previous_until,
         })
     }
 }
@@ -265,7 +277,8 @@ impl ControlDb {
         now: DateTime<Utc>,
     ) -> Result<(ApiKey, PlainKey), ControlError> {
         check_scopes(new.kind, &new.scopes)?;
-        if self.account(new.account_id).await?.is_none() {
+        let transaction = self.begin().await?;
+        if accounts::find(&transaction, new.account_id).await?.is_none() {
             return Err(ControlError::UnknownAccount { account_id: new.account_id });
         }
         let plain = PlainKey::new(new.kind, new.environment, random);
@@ -281,9 +294,57 @@ impl ControlDb {
             created_at: Set(micros(now)),
             last_used_at: Set(None),
             revoked_at: Set(None),
+            ..Default::default()
         };
-        let row = row.insert(&self.db).await.map_err(ControlError::during("create a key"))?;
-        Ok((row.try_into()?, plain))
+        let row = row.insert(&transaction).await.map_err(ControlError::during("create a key"))?;
+        let key: ApiKey = row.try_into()?;
+        let change = Change::creates(Action::KeyCreate, key.account_id, key.id, &key)?;
+        self.record(&transaction, change, now).await?;
+        self.commit(transaction).await?;
+        Ok((key, plain))
+    }
+
+    /// The key, looked for in `account` or, for an operator, everywhere.
+    pub async fn key(&self, account: Option<AccountId>, key: impl Into<KeyRef>) -> Result<ApiKey, ControlError> {
+        find_key(&self.db, account, key.into()).await?.try_into()
+    }
+
+    /// Gives a key a new secret, made of `random`, which must come from a cryptographic source. The old one works for
+    /// `grace_s` seconds more, at most [`MAX_ROTATION_GRACE_S`]; one that still worked from an earlier rotation ends at
+    /// once. The second value is the only copy of the new secret there will ever be.
+    pub async fn rotate_key(
+        &self,
+        account: Option<AccountId>,
+        key: impl Into<KeyRef>,
+        grace_s: u32,
+        random: [u8; 16],
+        now: DateTime<Utc>,
+    ) -> Result<(ApiKey, PlainKey), ControlError> {
+        if grace_s > MAX_ROTATION_GRACE_S {
+            return Err(ControlError::GraceTooLong { grace_s, max_s: MAX_ROTATION_GRACE_S });
+        }
+        let transaction = self.begin().await?;
+        let row = find_key(&transaction, account, key.into()).await?;
+        let before = ApiKey::try_from(row.clone())?;
+        if before.revoked_at.is_some() {
+            return Err(ControlError::KeyRevoked);
+        }
+        let plain = PlainKey::new(before.kind, before.environment, random);
+        let rotated = entity::ActiveModel {
+            id: Set(row.id),
+            prefix: Set(plain.prefix().to_owned()),
+            digest: Set(plain.digest().to_vec()),
+            previous_prefix: Set(Some(row.prefix)),
+            previous_digest: Set(Some(row.digest)),
+            previous_until: Set(Some(micros(now + TimeDelta::seconds(i64::from(grace_s))))),
+            ..Default::default()
+        };
+        let row = rotated.update(&transaction).await.map_err(ControlError::during("rotate a key"))?;
+        let after = ApiKey::try_from(row)?;
+        let change = Change::alters(Action::KeyRotate, after.account_id, after.id, &before, &after)?;
+        self.record(&transaction, change, now).await?;
+        self.commit(transaction).await?;
+        Ok((after, plain))
     }
 
     /// The keys of an account, oldest first, also those that were revoked.
@@ -305,28 +366,36 @@ impl ControlDb {
         key: impl Into<KeyRef>,
         now: DateTime<Utc>,
     ) -> Result<ApiKey, ControlError> {
-        let key_id = self.find_key(account, key.into()).await?;
-        entity::Entity::update_many()
-            .col_expr(entity::Column::RevokedAt, micros(now).into())
-            .filter(entity::Column::Id.eq(key_id))
-            .filter(entity::Column::RevokedAt.is_null())
-            .exec(&self.db)
-            .await
-            .map_err(ControlError::during("revoke a key"))?;
-        let row = entity::Entity::find_by_id(key_id).one(&self.db).await;
-        row.map_err(ControlError::during("read a key"))?.ok_or(ControlError::UnknownKey)?.try_into()
+        let transaction = self.begin().await?;
+        let before = ApiKey::try_from(find_key(&transaction, account, key.into()).await?)?;
+        if before.revoked_at.is_some() {
+            return Ok(before);
+        }
+        let revoked =
+            entity::ActiveModel { id: Set(before.id), revoked_at: Set(Some(micros(now))), ..Default::default() };
+        let row = revoked.update(&transaction).await.map_err(ControlError::during("revoke a key"))?;
+        let after = ApiKey::try_from(row)?;
+        let change = Change::alters(Action::KeyRevoke, after.account_id, after.id, &before, &after)?;
+        self.record(&transaction, change, now).await?;
+        self.commit(transaction).await?;
+        Ok(after)
     }
 
-    /// Checks a key that somebody presents. The outer error means that it could not be checked.
-    pub async fn authenticate(&self, presented: &str) -> Result<Result<AuthenticatedKey, AuthFailure>, ControlError> {
+    /// Checks a key that somebody presents at `now`. The outer error means that it could not be checked.
+    pub async fn authenticate(
+        &self,
+        presented: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Result<AuthenticatedKey, AuthFailure>, ControlError> {
         let Some(plain) = PlainKey::parse(presented) else {
             return Ok(Err(AuthFailure::MalformedKey));
         };
-        let Some(row) = self.key_rows_like(&plain).await?.into_iter().next() else {
+        let Some((row, is_current)) = rows_like(&self.db, &plain).await?.into_iter().next() else {
             return Ok(Err(AuthFailure::UnknownKey));
         };
         let key = ApiKey::try_from(row)?;
-        if key.revoked_at.is_some() {
+        let has_ended = !is_current && key.previous_until.is_none_or(|until| now >= until);
+        if key.revoked_at.is_some() || has_ended {
             return Ok(Err(AuthFailure::RevokedKey));
         }
         let Some(account) = self.account(key.account_id).await? else {
@@ -361,43 +430,50 @@ impl ControlDb {
             .map_err(ControlError::during("note the use of a key"))?;
         Ok(())
     }
+}
 
-    /// The rows whose digest is that of `plain`. All keys that begin alike are compared, each in constant time, so
-    /// that the answer's timing tells no more than the prefix, which is not secret.
-    async fn key_rows_like(&self, plain: &PlainKey) -> Result<Vec<entity::Model>, ControlError> {
-        let digest = plain.digest();
-        let mut rows = entity::Entity::find()
-            .filter(entity::Column::Prefix.eq(plain.prefix()))
-            .all(&self.db)
-            .await
-            .map_err(ControlError::during("look up a key"))?;
-        rows.retain(|row| bool::from(row.digest.ct_eq(&digest)));
-        Ok(rows)
-    }
-
-    async fn find_key(&self, account: Option<AccountId>, key: KeyRef) -> Result<Uuid, ControlError> {
-        let find = entity::Entity::find();
-        let rows = match &key {
-            KeyRef::Id(id) => find.filter(entity::Column::Id.eq(*id)).all(&self.db).await,
-            KeyRef::Prefix(prefix) => find.filter(entity::Column::Prefix.eq(prefix.as_str())).all(&self.db).await,
-            KeyRef::Key(plain) => Ok(self.key_rows_like(plain).await?),
-        };
-        let mut key_ids: Vec<Uuid> = rows
-            .map_err(ControlError::during("look up a key"))?
-            .into_iter()
-            .filter(|row| account.is_none_or(|account| row.account_id == account.0))
-            .map(|row| row.id)
-            .collect();
-        match (key_ids.pop(), key) {
-            (None, _) => Err(ControlError::UnknownKey),
-            (Some(key_id), _) if key_ids.is_empty() => Ok(key_id),
-            (Some(key_id), KeyRef::Prefix(prefix)) => {
-                key_ids.push(key_id);
-                Err(ControlError::AmbiguousKey { prefix, key_ids })
-            }
-            // One id has one row, and two rows with one digest are the same key.
-            (Some(key_id), KeyRef::Id(_) | KeyRef::Key(_)) => Ok(key_id),
+/// The rows one of whose secrets is `plain`, and whether it is the present one. All keys that begin alike are compared,
+/// each in constant time, so that the answer's timing tells no more than the prefix, which is not secret.
+async fn rows_like(db: &impl ConnectionTrait, plain: &PlainKey) -> Result<Vec<(entity::Model, bool)>, ControlError> {
+    let begins_alike = Condition::any()
+        .add(entity::Column::Prefix.eq(plain.prefix()))
+        .add(entity::Column::PreviousPrefix.eq(plain.prefix()));
+    let rows = entity::Entity::find().filter(begins_alike).all(db).await;
+    let digest = plain.digest();
+    let is_same = |kept: &[u8]| bool::from(kept.ct_eq(&digest));
+    let mut alike = Vec::new();
+    for row in rows.map_err(ControlError::during("look up a key"))? {
+        let is_current = is_same(&row.digest);
+        let is_previous = row.previous_digest.as_deref().is_some_and(is_same);
+        if is_current || is_previous {
+            alike.push((row, is_current));
         }
+    }
+    Ok(alike)
+}
+
+async fn find_key(
+    db: &impl ConnectionTrait,
+    account: Option<AccountId>,
+    key: KeyRef,
+) -> Result<entity::Model, ControlError> {
+    let find = entity::Entity::find();
+    let rows = match &key {
+        KeyRef::Id(id) => find.filter(entity::Column::Id.eq(*id)).all(db).await,
+        KeyRef::Prefix(prefix) => find.filter(entity::Column::Prefix.eq(prefix.as_str())).all(db).await,
+        KeyRef::Key(plain) => Ok(rows_like(db, plain).await?.into_iter().map(|(row, _)| row).collect()),
+    };
+    let mut rows: Vec<entity::Model> = rows.map_err(ControlError::during("look up a key"))?;
+    rows.retain(|row| account.is_none_or(|account| row.account_id == account.0));
+    match (rows.pop(), key) {
+        (None, _) => Err(ControlError::UnknownKey),
+        (Some(row), _) if rows.is_empty() => Ok(row),
+        (Some(row), KeyRef::Prefix(prefix)) => {
+            let key_ids = rows.iter().chain([&row]).map(|row| row.id).collect();
+            Err(ControlError::AmbiguousKey { prefix, key_ids })
+        }
+        // One id has one row, and two rows with one digest are the same key.
+        (Some(row), KeyRef::Id(_) | KeyRef::Key(_)) => Ok(row),
     }
 }
 
@@ -459,7 +535,7 @@ mod tests {
     async fn good_key_opens_its_account_and_environment() {
         let (control, account_id) = control_with_account().await;
         let (key, plain) = control.create_key(secret(account_id), RANDOM, at(0)).await.unwrap();
-        let opened = control.authenticate(plain.expose()).await.unwrap().unwrap();
+        let opened = control.authenticate(plain.expose(), at(100)).await.unwrap().unwrap();
         assert_eq!(opened.key_id, key.id);
         assert_eq!(opened.tenant, Tenant { account_id, environment: Environment::Test });
         assert_eq!((opened.account_slug.as_str(), opened.account_name.as_str()), ("acme", "Acme Ltd"));
@@ -471,7 +547,7 @@ mod tests {
         let (control, account) = control_with_account().await;
         control.create_key(secret(account), RANDOM, at(0)).await.unwrap();
         let check = async |presented: &str, expected: AuthFailure| {
-            assert_eq!(control.authenticate(presented).await.unwrap().unwrap_err(), expected, "{presented}");
+            assert_eq!(control.authenticate(presented, at(100)).await.unwrap().unwrap_err(), expected, "{presented}");
         };
         check("", AuthFailure::MalformedKey).await;
         check("Bearer x", AuthFailure::MalformedKey).await;
@@ -491,14 +567,14 @@ mod tests {
         let (first, first_plain) = control.create_key(secret(account), random_ending(1), at(0)).await.unwrap();
         let (second, second_plain) = control.create_key(secret(account), random_ending(2), at(1)).await.unwrap();
         assert_eq!(first.prefix, second.prefix);
-        assert_eq!(control.authenticate(first_plain.expose()).await.unwrap().unwrap().key_id, first.id);
-        assert_eq!(control.authenticate(second_plain.expose()).await.unwrap().unwrap().key_id, second.id);
+        assert_eq!(control.authenticate(first_plain.expose(), at(100)).await.unwrap().unwrap().key_id, first.id);
+        assert_eq!(control.authenticate(second_plain.expose(), at(100)).await.unwrap().unwrap().key_id, second.id);
 
         let ambiguous = control.revoke_key(None, first.prefix.as_str(), at(2)).await;
         assert!(matches!(ambiguous, Err(ControlError::AmbiguousKey { key_ids, .. }) if key_ids.len() == 2));
         control.revoke_key(None, second_plain.expose(), at(2)).await.unwrap();
-        assert!(control.authenticate(first_plain.expose()).await.unwrap().is_ok());
-        assert_eq!(control.authenticate(second_plain.expose()).await.unwrap(), Err(AuthFailure::RevokedKey));
+        assert!(control.authenticate(first_plain.expose(), at(100)).await.unwrap().is_ok());
+        assert_eq!(control.authenticate(second_plain.expose(), at(100)).await.unwrap(), Err(AuthFailure::RevokedKey));
     }
 
     #[tokio::test]
@@ -511,6 +587,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_rotated_key_has_a_new_secret_and_the_old_one_ends_with_its_grace() {
+        let (control, account) = control_with_account().await;
+        let (key, old) = control.create_key(secret(account), RANDOM, at(0)).await.unwrap();
+        let (rotated, new) = control.rotate_key(Some(account), key.id, 60, [0xcd; 16], at(10)).await.unwrap();
+        assert_eq!((rotated.id, rotated.scopes, rotated.name), (key.id, key.scopes, key.name));
+        assert_eq!(rotated.previous_until, Some(at(70)));
+        for (second, expected) in [(10, Ok(key.id)), (69, Ok(key.id)), (70, Err(AuthFailure::RevokedKey))] {
+            let opened = control.authenticate(old.expose(), at(second)).await.unwrap();
+            assert_eq!(opened.map(|opened| opened.key_id), expected, "{second}");
+        }
+        assert!(control.authenticate(new.expose(), at(1_000)).await.unwrap().is_ok());
+
+        // Without a grace the old secret ends at once, and so does the one before it.
+        let (_, newest) = control.rotate_key(None, new.expose(), 0, [0xef; 16], at(20)).await.unwrap();
+        assert_eq!(control.authenticate(new.expose(), at(20)).await.unwrap(), Err(AuthFailure::RevokedKey));
+        assert_eq!(control.authenticate(old.expose(), at(20)).await.unwrap(), Err(AuthFailure::UnknownKey));
+        control.revoke_key(None, newest.expose(), at(30)).await.unwrap();
+        assert_eq!(control.authenticate(newest.expose(), at(30)).await.unwrap(), Err(AuthFailure::RevokedKey));
+    }
+
+    #[tokio::test]
+    async fn a_revoked_key_ends_with_both_its_secrets_and_is_not_rotated() {
+        let (control, account) = control_with_account().await;
+        let (key, old) = control.create_key(secret(account), RANDOM, at(0)).await.unwrap();
+        control.rotate_key(None, key.id, 60, [0xcd; 16], at(1)).await.unwrap();
+        control.revoke_key(None, old.expose(), at(2)).await.unwrap();
+        assert_eq!(control.authenticate(old.expose(), at(2)).await.unwrap(), Err(AuthFailure::RevokedKey));
+        let rotated = control.rotate_key(None, key.id, 0, RANDOM, at(3)).await;
+        assert!(matches!(rotated, Err(ControlError::KeyRevoked)));
+        let rotated = control.rotate_key(None, key.id, MAX_ROTATION_GRACE_S + 1, RANDOM, at(3)).await;
+        assert!(matches!(rotated, Err(ControlError::GraceTooLong { .. })));
+    }
+
+    #[tokio::test]
     async fn key_of_another_account_does_not_exist() {
         let (control, account) = control_with_account().await;
         let other = control.create_account("other", "Other", at(0)).await.unwrap();
@@ -519,17 +629,17 @@ mod tests {
             let revoked = control.revoke_key(Some(other.id), reference, at(1)).await;
             assert!(matches!(revoked, Err(ControlError::UnknownKey)));
         }
-        assert!(control.authenticate(plain.expose()).await.unwrap().is_ok());
+        assert!(control.authenticate(plain.expose(), at(100)).await.unwrap().is_ok());
     }
 
     #[tokio::test]
     async fn suspended_account_opens_again_when_it_is_active() {
         let (control, account) = control_with_account().await;
         let (_, plain) = control.create_key(secret(account), RANDOM, at(0)).await.unwrap();
-        control.set_account_status(account, AccountStatus::Suspended).await.unwrap();
-        assert_eq!(control.authenticate(plain.expose()).await.unwrap(), Err(AuthFailure::SuspendedAccount));
-        control.set_account_status(account, AccountStatus::Active).await.unwrap();
-        assert!(control.authenticate(plain.expose()).await.unwrap().is_ok());
+        control.set_account_status(account, AccountStatus::Suspended, at(1)).await.unwrap();
+        assert_eq!(control.authenticate(plain.expose(), at(100)).await.unwrap(), Err(AuthFailure::SuspendedAccount));
+        control.set_account_status(account, AccountStatus::Active, at(2)).await.unwrap();
+        assert!(control.authenticate(plain.expose(), at(100)).await.unwrap().is_ok());
     }
 
     #[tokio::test]

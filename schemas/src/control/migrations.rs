@@ -9,6 +9,9 @@ mod m0005_ingest_ledger;
 mod m0006_erasures;
 mod m0007_job_run_details;
 mod m0008_pending_erasures;
+mod m0009_key_rotation;
+mod m0010_audit_entries;
+mod m0011_users;
 
 use sea_orm::{DatabaseConnection, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -30,6 +33,9 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_erasures::Migration),
             Box::new(m0007_job_run_details::Migration),
             Box::new(m0008_pending_erasures::Migration),
+            Box::new(m0009_key_rotation::Migration),
+            Box::new(m0010_audit_entries::Migration),
+            Box::new(m0011_users::Migration),
         ]
     }
 }

@@ -63,6 +63,12 @@ impl Scopes {
         Self(BTreeSet::from([scope]))
     }
 
+    /// These scopes and `scope`.
+    pub fn and(mut self, scope: Scope) -> Self {
+        self.0.insert(scope);
+        self
+    }
+
     /// These scopes; at least one.
     pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, ScopesError> {
         let scopes: BTreeSet<Scope> = scopes.into_iter().collect();

@@ -24,6 +24,7 @@ use touchline_api::AppState;
 use touchline_ingest::log::LogOptions;
 use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
+use touchline_jobs::Runner;
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::Environment;
@@ -88,7 +89,9 @@ async fn serve(data_dir: &Path) -> anyhow::Result<()> {
     let engine = QueryEngine::new(lake.clone(), QueryOptions { memory_limit_bytes: 64 << 20, threads: 2 })?;
     let options = options(&config);
     let process = IngestProcess::start(&data_dir, &lake, control.clone(), clock.clone(), options).await?;
-    let state = AppState::new(config.clone(), control, clock, process.ingest().clone(), engine, prometheus);
+    let runner = Runner::new(control.clone(), clock.clone(), Vec::new(), &config.jobs, "bench".to_owned())?;
+    let ingest = process.ingest().clone();
+    let state = AppState::new(config.clone(), control, clock, ingest, engine, runner, prometheus);
     let (router, _) = touchline_api::router(state);
     let router = router.route("/bench/parse", post(parse_only));
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use touchline_pipeline::reports::sessions;
+use touchline_schemas::tables::sessions as column;
 
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::format::Format;
 use crate::report::answer;
 use crate::report::params::{BotsParam, CommonParams, PageParams, Parameter};
 use crate::report::{Asked, Meta, Page, ReportQuery, ReportRows};
@@ -33,7 +33,7 @@ pub async fn get_sessions(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
-    let limit = page_limit(&asked, state.config.query.default_limit);
+    let limit = asked.page_limit(state.config.query.default_limit);
     let params = params(&asked.query, limit);
     let engine = asked.engine(&state, &caller, &sessions::TABLES).await?;
     if let Some(unchanged) = asked.unchanged(sessions::DEFINITION) {
@@ -44,17 +44,9 @@ pub async fn get_sessions(
     match limit {
         None => answer::all(&asked, &found.schema, found.batches, &meta).await,
         Some(limit) => {
-            let page = Page::collect(found.batches, limit).await?;
+            let page = Page::collect(found.batches, limit, [column::STARTED_AT, column::SESSION_ID]).await?;
             answer::page(&asked, &found.schema, page, &meta)
         }
-    }
-}
-
-/// JSON always comes in pages; the other formats hold everything unless the caller wants a page of it.
-fn page_limit(asked: &Asked, default_limit: usize) -> Option<usize> {
-    match asked.delivery.format {
-        Format::Json => Some(asked.query.limit.unwrap_or(default_limit)),
-        Format::Ndjson | Format::Csv | Format::Parquet | Format::Arrow => asked.query.limit,
     }
 }
 

@@ -46,7 +46,7 @@ pub async fn filled() -> (TestApi, String) {
     fill(&api).await;
     let mut settings = AccountSettings::default();
     settings.set("goals", "viewed=page_view").unwrap();
-    api.state.control.set_account_settings(api.account.id, &settings).await.unwrap();
+    api.state.control.set_account_settings(api.account.id, &settings, start()).await.unwrap();
     let tenant = Tenant { account_id: api.account.id, environment: Environment::Live };
     let counts =
         IngestCounts { tenant, hour: start(), received: 10, stored: 7, duplicates: 2, rejected: 1, max_lag_ms: 5 };

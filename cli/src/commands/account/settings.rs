@@ -53,7 +53,7 @@ pub async fn run(args: SettingsArgs, context: &Context, app: &App) -> anyhow::Re
     let mut account = app.account(&args.slug).await?;
     let settings = changed(account.settings.clone(), &args.changes, &args.unset)?;
     if settings != account.settings {
-        account = app.control.set_account_settings(account.id, &settings).await?;
+        account = app.control.set_account_settings(account.id, &settings, context.clock.now()).await?;
         for remark in remarks(&account.settings) {
             context.output.note(&remark);
         }

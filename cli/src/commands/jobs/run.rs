@@ -76,18 +76,7 @@ async fn request(args: &RunArgs, app: &App) -> anyhow::Result<RunRequest> {
         Some(slug) => Some(app.account(slug).await?.id),
         None => None,
     };
-    Ok(request_for(args.full, account, args.from, args.to))
-}
-
-/// `--full` asks for everything; beside an option that names a part, that part is already asked for in full.
-fn request_for(
-    full: bool,
-    account: Option<touchline_schemas::AccountId>,
-    from: Option<NaiveDate>,
-    to: Option<NaiveDate>,
-) -> RunRequest {
-    let names_a_part = account.is_some() || from.is_some() || to.is_some();
-    RunRequest { full: full && !names_a_part, account, from, to }
+    Ok(RunRequest::of(args.full, account, args.from, args.to))
 }
 
 /// Runs a job under a progress bar.
@@ -165,7 +154,7 @@ mod tests {
         let day = NaiveDate::from_ymd_opt(2026, 3, 1);
         let account = Some(AccountId(Uuid::from_u128(7)));
         let check = |full: bool, account: Option<AccountId>, from: Option<NaiveDate>, expected: RunRequest| {
-            assert_eq!(request_for(full, account, from, None), expected);
+            assert_eq!(RunRequest::of(full, account, from, None), expected);
         };
         check(false, None, None, RunRequest::default());
         check(true, None, None, RunRequest::FULL);
