@@ -1,14 +1,22 @@
 //! Reports: one file each. A report is a query over a derived table, its parameters, and what its answer came from.
 
 pub mod attribution;
+pub mod compared;
+pub mod events;
 pub mod first_touch;
 pub mod funnel;
 pub mod messages;
+pub mod overview;
+pub mod pages;
 pub mod paths;
+pub mod realtime;
 pub mod retention;
+pub mod rows;
 pub mod sequences;
 pub mod sessions;
 pub mod traffic;
+pub mod utm;
+pub mod visitors;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;

@@ -10,7 +10,8 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
-use touchline_pipeline::{AnswerMeta, AsOf, QueryEngine, View};
+use touchline_pipeline::reports::rows::{ListKey, Page as ListPage};
+use touchline_pipeline::{Answer, AnswerMeta, AsOf, QueryEngine, View};
 use touchline_schemas::control::Scope;
 use touchline_schemas::tables::Table;
 use utoipa::ToSchema;
@@ -119,6 +120,22 @@ impl Asked {
         Some((StatusCode::NOT_MODIFIED, head).into_response())
     }
 
+    /// Rows of a page. JSON always comes in pages; the other formats hold everything unless the caller wants a page of it.
+    fn page_limit(&self, default_limit: usize) -> Option<usize> {
+        match self.delivery.format {
+            Format::Json => Some(self.query.limit.unwrap_or(default_limit)),
+            Format::Ndjson | Format::Csv | Format::Parquet | Format::Arrow => self.query.limit,
+        }
+    }
+
+    /// Which rows of a list to ask for: one more than a page has, if it comes in pages.
+    pub fn list_page(&self, default_limit: usize) -> ListPage {
+        ListPage {
+            after: self.query.after.clone().map(|cursor| (cursor.at, cursor.id)),
+            limit: self.page_limit(default_limit).map(Page::query_limit),
+        }
+    }
+
     /// What stands in the head of every answer.
     fn head(&self, tag: Option<HeaderValue>, lake_version: Option<i64>, watermark: Option<String>) -> HeaderMap {
         let mut head = HeaderMap::new();
@@ -222,6 +239,18 @@ pub struct Envelope {
 struct Tail<'a> {
     meta: &'a Meta,
     links: &'a Links,
+}
+
+/// Answers with the rows that [`Asked::list_page`] asked for.
+pub async fn list(asked: &Asked, found: Answer, key: ListKey, default_limit: usize) -> Result<Response, ApiError> {
+    let meta = Meta::of(&found.meta, &asked.query);
+    match asked.page_limit(default_limit) {
+        None => all(asked, &found.schema, found.batches, &meta).await,
+        Some(limit) => {
+            let rows = Page::collect(found.batches, limit, key).await?;
+            page(asked, &found.schema, rows, &meta)
+        }
+    }
 }
 
 /// Answers with one page, whose rows are already here.

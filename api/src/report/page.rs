@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use chrono::DateTime;
 use futures::{Stream, TryStreamExt};
-use touchline_schemas::tables::sessions;
+use touchline_pipeline::reports::rows::ListKey;
 
 use super::cursor::Cursor;
 use crate::error::ApiError;
@@ -27,7 +27,7 @@ impl Page {
 
     /// Holds the first `limit` rows. A page is bounded by the operator's `query.max_limit`, and must be held because
     /// the link to the next one stands in the answer's head.
-    pub async fn collect<S, E>(mut batches: S, limit: usize) -> Result<Self, ApiError>
+    pub async fn collect<S, E>(mut batches: S, limit: usize, key: ListKey) -> Result<Self, ApiError>
     where
         S: Stream<Item = Result<RecordBatch, E>> + Unpin,
         E: std::error::Error + Send + Sync + 'static,
@@ -41,7 +41,7 @@ impl Page {
                 held.push(batch.slice(0, kept));
             }
             if batch.num_rows() > kept {
-                let next = held.last().and_then(last_row);
+                let next = held.last().and_then(|batch| last_row(batch, key));
                 return Ok(Self { batches: held, next });
             }
         }
@@ -49,17 +49,15 @@ impl Page {
     }
 }
 
-/// The sort key of the last row of a list of sessions.
-fn last_row(batch: &RecordBatch) -> Option<Cursor> {
+/// The sort key of the last row.
+fn last_row(batch: &RecordBatch, key: ListKey) -> Option<Cursor> {
     let row = batch.num_rows().checked_sub(1)?;
-    let started_at = batch.column_by_name(sessions::STARTED_AT)?;
-    let micros = match started_at.data_type() {
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            started_at.as_primitive::<TimestampMicrosecondType>().value(row)
-        }
+    let at = batch.column_by_name(key.at)?;
+    let micros = match at.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => at.as_primitive::<TimestampMicrosecondType>().value(row),
         _ => return None,
     };
-    let ids = arrow::compute::cast(batch.column_by_name(sessions::SESSION_ID)?, &DataType::Utf8).ok()?;
+    let ids = arrow::compute::cast(batch.column_by_name(key.id)?, &DataType::Utf8).ok()?;
     let id = ids.as_string::<i32>();
     id.is_valid(row)
         .then(|| Some(Cursor { at: DateTime::from_timestamp_micros(micros)?, id: id.value(row).to_owned() }))?
@@ -74,11 +72,12 @@ mod tests {
 
     use super::*;
 
+    const KEY: ListKey = ListKey { at: "began_at", id: "id" };
+
     fn batch(micros: std::ops::Range<i64>) -> RecordBatch {
         let ids = StringArray::from_iter_values(micros.clone().map(|number| format!("s{number}")));
         let times = TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC");
-        let columns: [(&str, ArrayRef); 2] =
-            [(sessions::STARTED_AT, Arc::new(times)), (sessions::SESSION_ID, Arc::new(ids))];
+        let columns: [(&str, ArrayRef); 2] = [(KEY.at, Arc::new(times)), (KEY.id, Arc::new(ids))];
         RecordBatch::try_from_iter(columns).unwrap()
     }
 
@@ -88,7 +87,7 @@ mod tests {
             [(1, 1, Some("s0")), (3, 3, Some("s2")), (4, 4, Some("s3")), (6, 6, None), (9, 6, None)]
         {
             let batches = stream::iter([Ok::<_, std::io::Error>(batch(0..3)), Ok(batch(3..3)), Ok(batch(3..6))]);
-            let page = Page::collect(batches, limit).await.unwrap();
+            let page = Page::collect(batches, limit, KEY).await.unwrap();
             assert_eq!(page.batches.iter().map(RecordBatch::num_rows).sum::<usize>(), row_count, "{limit}");
             assert_eq!(page.next.map(|cursor| cursor.id).as_deref(), next, "{limit}");
         }

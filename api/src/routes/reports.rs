@@ -7,23 +7,35 @@ use crate::AppState;
 use crate::format::Format;
 
 pub mod attribution;
+pub mod events;
 pub mod first_touch;
 pub mod funnel;
 pub mod ingest;
 pub mod messages;
+pub mod overview;
+pub mod pages;
 pub mod paths;
+pub mod realtime;
 pub mod retention;
 pub mod sequences;
 pub mod sessions;
 pub mod traffic;
+pub mod utm;
+pub mod visitors;
 
 /// Every report once more for each format, under an address that a spreadsheet or a browser can keep:
 /// `…/sessions.csv`.
 pub fn with_suffixes() -> Router<AppState> {
-    let reports: [(&str, MethodRouter<AppState>); 16] = [
+    let reports: [(&str, MethodRouter<AppState>); 22] = [
+        ("overview", get(overview::get_overview)),
         ("sessions", get(sessions::get_sessions)),
+        ("visitors", get(visitors::get_visitors)),
         ("first-touch", get(first_touch::get_first_touch)),
         ("traffic", get(traffic::get_traffic)),
+        ("utm", get(utm::get_utm)),
+        ("pages", get(pages::get_pages)),
+        ("events", get(events::get_events)),
+        ("realtime", get(realtime::get_realtime)),
         ("attribution", get(attribution::get_attribution)),
         ("funnel", get(funnel::get_funnel)),
         ("retention", get(retention::get_retention)),

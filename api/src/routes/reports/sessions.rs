@@ -8,10 +8,9 @@ use touchline_pipeline::reports::sessions;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
-use crate::format::Format;
 use crate::report::answer;
 use crate::report::params::{BotsParam, CommonParams, PageParams, Parameter};
-use crate::report::{Asked, Meta, Page, ReportQuery, ReportRows};
+use crate::report::{Asked, ReportRows};
 
 const TAKEN: [Parameter; 4] = [Parameter::Bots, Parameter::Filter, Parameter::Limit, Parameter::Cursor];
 
@@ -33,37 +32,17 @@ pub async fn get_sessions(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
-    let limit = page_limit(&asked, state.config.query.default_limit);
-    let params = params(&asked.query, limit);
+    let default_limit = state.config.query.default_limit;
+    let params = sessions::Params {
+        range: asked.query.range,
+        bots: asked.query.bots,
+        filters: asked.query.filters.clone(),
+        page: asked.list_page(default_limit),
+    };
     let engine = asked.engine(&state, &caller, &sessions::TABLES).await?;
     if let Some(unchanged) = asked.unchanged(sessions::DEFINITION) {
         return Ok(unchanged);
     }
     let found = sessions::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    match limit {
-        None => answer::all(&asked, &found.schema, found.batches, &meta).await,
-        Some(limit) => {
-            let page = Page::collect(found.batches, limit).await?;
-            answer::page(&asked, &found.schema, page, &meta)
-        }
-    }
-}
-
-/// JSON always comes in pages; the other formats hold everything unless the caller wants a page of it.
-fn page_limit(asked: &Asked, default_limit: usize) -> Option<usize> {
-    match asked.delivery.format {
-        Format::Json => Some(asked.query.limit.unwrap_or(default_limit)),
-        Format::Ndjson | Format::Csv | Format::Parquet | Format::Arrow => asked.query.limit,
-    }
-}
-
-fn params(query: &ReportQuery, limit: Option<usize>) -> sessions::Params {
-    sessions::Params {
-        range: query.range,
-        bots: query.bots,
-        filters: query.filters.clone(),
-        after: query.after.clone().map(|cursor| (cursor.at, cursor.id)),
-        limit: limit.map(Page::query_limit),
-    }
+    answer::list(&asked, found, sessions::KEY, default_limit).await
 }
