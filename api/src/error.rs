@@ -17,7 +17,7 @@ mod describe;
 mod map;
 mod problem;
 
-pub use describe::{BatchProblems, HealthProblems, IntakeProblems, KeyProblems, ReportProblems};
+pub use describe::{BatchProblems, HealthProblems, IntakeProblems, KeyProblems, PersonProblems, ReportProblems};
 pub use problem::{Problem, ProblemDetails, ProblemItem};
 
 /// The configuration key that limits a body, named in the answer so that an operator finds it.

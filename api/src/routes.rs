@@ -21,6 +21,7 @@ mod healthz;
 mod home;
 mod identify;
 mod metrics;
+mod people;
 mod readyz;
 mod reports;
 mod sessions;
@@ -85,6 +86,11 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(reports::sequences::lift::get_lift))
         .routes(routes!(reports::sequences::branches::get_branches))
         .routes(routes!(reports::ingest::get_ingest))
+        .routes(routes!(people::get_person))
+        .routes(routes!(people::ids::get_ids))
+        .routes(routes!(people::events::get_events))
+        .routes(routes!(people::sessions::get_sessions))
+        .routes(routes!(people::touches::get_touches))
         .routes(routes!(health::get_health))
         .routes(routes!(healthz::get_healthz))
         .routes(routes!(readyz::get_readyz))

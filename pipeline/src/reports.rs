@@ -9,6 +9,7 @@ pub mod messages;
 pub mod overview;
 pub mod pages;
 pub mod paths;
+pub mod people;
 pub mod realtime;
 pub mod retention;
 pub mod rows;
@@ -134,7 +135,11 @@ fn only(frame: DataFrame, bots: Bots) -> Result<DataFrame, PipelineError> {
 }
 
 pub(crate) fn instant(time: DateTime<Utc>) -> Expr {
-    lit(ScalarValue::TimestampMicrosecond(Some(time.timestamp_micros()), Some("UTC".into())))
+    instant_us(time.timestamp_micros())
+}
+
+fn instant_us(time_us: i64) -> Expr {
+    lit(ScalarValue::TimestampMicrosecond(Some(time_us), Some("UTC".into())))
 }
 
 /// Rejects what is not in `allowed`, in words that name it all.

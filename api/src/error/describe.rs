@@ -17,6 +17,7 @@ const UNAUTHENTICATED: (u16, &str) =
     (401, "The key is missing, malformed, unknown or revoked, or its account suspended");
 const MISSING_SCOPE: (u16, &str) = (403, "The key lacks the scope");
 const NO_VERSION: (u16, &str) = (404, "The lake has, or had at that time, no such version (`as_of`)");
+const NO_PERSON: (u16, &str) = (404, "Nobody has this id, or the lake has no such version (`as_of`)");
 const VERSION_GONE: (u16, &str) = (410, "The lake does not keep that version any more (`as_of`)");
 const NOT_ACCEPTABLE: (u16, &str) = (406, "None of the accepted formats is available");
 const BODY_TIMEOUT: (u16, &str) = (408, "The body did not arrive in time");
@@ -33,6 +34,9 @@ pub struct IntakeProblems;
 
 /// Refusals of reports.
 pub struct ReportProblems;
+
+/// Refusals of what is asked of one person.
+pub struct PersonProblems;
 
 /// Refusals of routes that take any key.
 pub struct KeyProblems;
@@ -65,6 +69,14 @@ impl IntoResponses for ReportProblems {
             VERSION_GONE,
             UNAVAILABLE,
         ])
+    }
+}
+
+impl IntoResponses for PersonProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = ReportProblems::responses();
+        responses.extend(problems(&[NO_PERSON]));
+        responses
     }
 }
 

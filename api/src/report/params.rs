@@ -61,6 +61,8 @@ pub enum Parameter {
     Own(&'static str),
     /// No parameter: without `from=` the range is open on that side.
     AllTime,
+    /// No parameter: the range is all time, and neither `from=` nor `to=` is taken.
+    NoRange,
     /// No parameter: the range is so many minutes before now, and neither `from=` nor `to=` is taken.
     LastMinutes(i64),
 }
@@ -90,11 +92,35 @@ pub struct CommonParams {
     pub raw: Option<String>,
 }
 
-/// Parameters of reports whose range the clock decides.
+/// Parameters of reports whose range the caller does not choose.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "for the description of the API only")]
 pub struct RecentParams {
+    /// Answers as then known: a version of the report's table (`meta.lake_version`), or a time, RFC 3339 or
+    /// `YYYY-MM-DD`. Versions can be asked for as long as the lake keeps them, two days at least. Default: now.
+    #[param(example = "2026-01-15T12:00:00Z")]
+    pub as_of: Option<String>,
+    /// `json`, `ndjson`, `csv`, `parquet` or `arrow`; before the path's suffix and `Accept`.
+    #[param(example = "csv")]
+    pub format: Option<String>,
+    /// `1`: CSV begins with a byte order mark, as Excel wants it.
+    pub bom: Option<String>,
+    /// `1`: texts in CSV that begin with `=`, `+`, `-`, `@`, TAB or CR are not guarded by an apostrophe.
+    pub raw: Option<String>,
+}
+
+/// Parameters of reports that look at all time unless they are told otherwise.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct AllTimeParams {
+    /// Begin of the range, included: RFC 3339, or `YYYY-MM-DD` for midnight UTC. Default: open.
+    #[param(example = "2026-01-01")]
+    pub from: Option<String>,
+    /// End of the range, excluded: RFC 3339, or `YYYY-MM-DD` for midnight UTC. Default: open.
+    #[param(example = "2026-02-01T00:00:00Z")]
+    pub to: Option<String>,
     /// Answers as then known: a version of the report's table (`meta.lake_version`), or a time, RFC 3339 or
     /// `YYYY-MM-DD`. Versions can be asked for as long as the lake keeps them, two days at least. Default: now.
     #[param(example = "2026-01-15T12:00:00Z")]
@@ -307,7 +333,7 @@ impl Reader<'_> {
         }
         self.seen.push(name.to_owned());
         let is_read = match name {
-            "from" | "to" if self.last_minutes().is_some() => false,
+            "from" | "to" if self.last_minutes().is_some() || self.takes(Parameter::NoRange) => false,
             "from" => {
                 self.set(name, value, instant(value), "RFC 3339 or YYYY-MM-DD", |parsed, at| parsed.range.from = at)
             }
@@ -420,7 +446,8 @@ impl Reader<'_> {
     }
 
     fn finish(mut self, now: DateTime<Utc>) -> Result<ReportQuery, ApiError> {
-        let (last_minutes, is_all_time) = (self.last_minutes(), self.takes(Parameter::AllTime));
+        let (last_minutes, is_all_time) =
+            (self.last_minutes(), self.takes(Parameter::AllTime) || self.takes(Parameter::NoRange));
         let range = &mut self.parsed.range;
         if let Some(minutes) = last_minutes {
             *range = TimeRange { from: now.checked_sub_signed(TimeDelta::minutes(minutes)), to: Some(now) };

@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::routing::{MethodRouter, get};
 
+use super::people;
 use crate::AppState;
 use crate::format::Format;
 
@@ -50,11 +51,43 @@ pub fn with_suffixes() -> Router<AppState> {
         ("sequences/{id}/branches", get(sequences::branches::get_branches)),
         ("ingest", get(ingest::get_ingest)),
     ];
+    let people: [(&str, MethodRouter<AppState>); 4] = [
+        ("ids", get(people::ids::get_ids)),
+        ("events", get(people::events::get_events)),
+        ("sessions", get(people::sessions::get_sessions)),
+        ("touches", get(people::touches::get_touches)),
+    ];
+    let reports = reports.into_iter().map(|(name, handler)| (format!("reports/{name}"), handler));
+    let people = people.into_iter().map(|(name, handler)| (format!("people/{{id}}/{name}"), handler));
     let mut router = Router::new();
-    for (name, handler) in reports {
+    for (name, handler) in reports.chain(people) {
         for format in Format::ALL {
-            router = router.route(&format!("/api/v1/reports/{name}.{}", format.word()), handler.clone());
+            router = router.route(&format!("/api/v1/{name}.{}", format.word()), handler.clone());
         }
     }
     router
+}
+
+/// The id at the end of an address, which may have the suffix of a format behind it.
+pub fn without_suffix(id: &str) -> String {
+    let named = Format::from_suffix(id).map(|format| format!(".{}", format.word()));
+    named.and_then(|suffix| id.strip_suffix(&suffix)).unwrap_or(id).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suffix_of_a_format_is_no_part_of_an_id() {
+        for (id, expected) in [
+            ("welcome", "welcome"),
+            ("welcome.csv", "welcome"),
+            ("v1.2", "v1.2"),
+            ("a.json.csv", "a.json"),
+            (".csv", ""),
+        ] {
+            assert_eq!(without_suffix(id), expected);
+        }
+    }
 }

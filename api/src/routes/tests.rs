@@ -465,6 +465,42 @@ async fn grouped_reports_are_answered_and_say_what_they_can_group_by() {
 }
 
 #[tokio::test]
+async fn an_id_that_nobody_has_and_one_of_another_account_are_the_same() {
+    let (api, key) = formats::filled().await;
+    let stranger = api.key_of_another_account("can_view_reports").await;
+    // The first person of the table, by the visitor id that their events carry.
+    for section in ["", "/ids", "/events", "/sessions", "/touches"] {
+        let known = api.get(&format!("/api/v1/people/00plain{section}?format=csv"), &key).await;
+        assert_eq!(known.status, 200, "{section} {}", known.body);
+        let of_stranger = api.get(&format!("/api/v1/people/00plain{section}"), &stranger).await;
+        let of_nobody = api.get(&format!("/api/v1/people/nobody{section}"), &key).await;
+        for answer in [&of_stranger, &of_nobody] {
+            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "not_found"), "{section}");
+        }
+        let without_id = |answer: &crate::test_support::Answer| {
+            let mut body = answer.json();
+            body.as_object_mut().unwrap().remove("instance");
+            body
+        };
+        assert_eq!(without_id(&of_stranger), without_id(&of_nobody), "{section}");
+        assert_eq!(
+            api.get(&format!("/api/v1/people/00plain{section}.csv"), &key).await.bytes,
+            known.bytes,
+            "{section}"
+        );
+    }
+    for (address, part) in [
+        ("/api/v1/people/00plain?from=2026-01-01", "unknown_parameter"),
+        ("/api/v1/people/00plain/events?filter[ip]=1", "event_type"),
+        ("/api/v1/people/00plain/touches?model=markov", "time_decay"),
+    ] {
+        let answer = api.get(address, &key).await;
+        assert_eq!(answer.status, 400, "{address}");
+        assert!(answer.body.contains(part), "{address} {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn use_of_a_key_is_noted() {
     let auth = AuthConfig { cache_ttl_s: 0 };
     let api = TestApi::with(Config { auth, ..Config::default() }).await;
@@ -506,7 +542,7 @@ async fn every_route_is_described_with_its_answers() {
     let (_, description) = super::router(api.state.clone());
     let document = serde_json::to_value(&description).unwrap();
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 33);
+    assert_eq!(paths.len(), 38);
     for (path, item) in paths {
         for operation in item.as_object().unwrap().values() {
             assert!(operation["summary"].is_string(), "{path}");
