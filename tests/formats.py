@@ -31,7 +31,11 @@ NEEDED = {
     "messages": WHOLE_DAYS,
     "messages/reasons": WHOLE_DAYS,
     "messages/site-messages": WHOLE_DAYS,
+    "overview": {"interval": "day", "compare": "previous"},
+    "realtime": {"by": "event_type"},
 }
+# Reports whose range the clock decides.
+RECENT = ("realtime",)
 PARTS = {"{id}": "welcome"}
 # What formats stumble over.
 TEXTS = (
@@ -102,7 +106,8 @@ def post_events(touchline: Touchline, key: Key) -> None:
 
 def check_report(checks: Checks, touchline: Touchline, key: Key, report: str) -> None:
     start, end = around_now(3)
-    parameters = {"from": rfc3339(start), "to": rfc3339(end), "raw": 1, **NEEDED.get(report, {})}
+    span = {} if report in RECENT else {"from": rfc3339(start), "to": rfc3339(end)}
+    parameters = {**span, "raw": 1, **NEEDED.get(report, {})}
     bodies = {}
     for form, media_type in MEDIA_TYPES.items():
         answer = touchline.get(f"{REPORTS}{report}", key, format=form, **parameters)

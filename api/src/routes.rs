@@ -25,6 +25,7 @@ mod identify;
 mod jobs;
 mod keys;
 mod metrics;
+mod people;
 mod readyz;
 mod rejected;
 mod reports;
@@ -72,9 +73,15 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(conversions::post_conversion))
         .routes(routes!(identify::post_identify))
         .routes(routes!(validate::get_validate))
+        .routes(routes!(reports::overview::get_overview))
         .routes(routes!(reports::sessions::get_sessions))
+        .routes(routes!(reports::visitors::get_visitors))
         .routes(routes!(reports::first_touch::get_first_touch))
         .routes(routes!(reports::traffic::get_traffic))
+        .routes(routes!(reports::utm::get_utm))
+        .routes(routes!(reports::pages::get_pages))
+        .routes(routes!(reports::events::get_events))
+        .routes(routes!(reports::realtime::get_realtime))
         .routes(routes!(reports::attribution::get_attribution))
         .routes(routes!(reports::funnel::get_funnel))
         .routes(routes!(reports::retention::get_retention))
@@ -89,6 +96,11 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(reports::sequences::lift::get_lift))
         .routes(routes!(reports::sequences::branches::get_branches))
         .routes(routes!(reports::ingest::get_ingest))
+        .routes(routes!(people::get_person))
+        .routes(routes!(people::ids::get_ids))
+        .routes(routes!(people::events::get_events))
+        .routes(routes!(people::sessions::get_sessions))
+        .routes(routes!(people::touches::get_touches))
         .routes(routes!(sql::post_sql))
         .routes(routes!(sql::schema::get_sql_schema))
         .routes(routes!(keys::get_keys, keys::post_keys))

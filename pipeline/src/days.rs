@@ -11,9 +11,12 @@ use chrono_tz::Tz;
 use crate::PipelineError;
 
 const SECOND_US: i64 = 1_000_000;
-const MINUTE_US: i64 = 60 * SECOND_US;
+/// A minute, in µs.
+pub(crate) const MINUTE_US: i64 = 60 * SECOND_US;
+/// An hour, in µs.
+pub(crate) const HOUR_US: i64 = 60 * MINUTE_US;
 /// A day of UTC, in µs.
-pub(crate) const DAY_US: i64 = 24 * 60 * MINUTE_US;
+pub(crate) const DAY_US: i64 = 24 * HOUR_US;
 /// Days from 0001-01-01 to 1970-01-01, by which `chrono` and Arrow count differently.
 const EPOCH_FROM_CE: i32 = 719_163;
 

@@ -1,15 +1,24 @@
 //! Reports: one file each. A report is a query over a derived table, its parameters, and what its answer came from.
 
 pub mod attribution;
+pub mod compared;
+pub mod events;
 pub mod first_touch;
 pub mod funnel;
 pub mod messages;
+pub mod overview;
+pub mod pages;
 pub mod paths;
+pub mod people;
+pub mod realtime;
 pub mod rejected;
 pub mod retention;
+pub mod rows;
 pub mod sequences;
 pub mod sessions;
 pub mod traffic;
+pub mod utm;
+pub mod visitors;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -127,7 +136,11 @@ fn only(frame: DataFrame, bots: Bots) -> Result<DataFrame, PipelineError> {
 }
 
 pub(crate) fn instant(time: DateTime<Utc>) -> Expr {
-    lit(ScalarValue::TimestampMicrosecond(Some(time.timestamp_micros()), Some("UTC".into())))
+    instant_us(time.timestamp_micros())
+}
+
+fn instant_us(time_us: i64) -> Expr {
+    lit(ScalarValue::TimestampMicrosecond(Some(time_us), Some("UTC".into())))
 }
 
 /// Rejects what is not in `allowed`, in words that name it all.

@@ -14,6 +14,7 @@
 //! is the same. There is a reader for each partition of the scan; a day that two of them saw is brought together in one
 //! of them before visitors are counted, so each visitor counts once, wherever the rows lay.
 
+mod calendar;
 mod count;
 mod devices;
 mod output;
@@ -29,13 +30,15 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::exec_datafusion_err;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::memory_pool::MemoryConsumer;
-use datafusion::physical_plan::execute_stream_partitioned;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
+use datafusion::prelude::{Expr, SessionContext};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use touchline_lake::DataFile;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::{Table, sessions as column};
 
+pub use calendar::{Calendar, Parts};
 pub use output::DayRollup;
 pub use tally::Amounts;
 
@@ -157,15 +160,6 @@ impl Dimension {
     }
 }
 
-/// By which days rows are kept apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Calendar {
-    /// By none: the whole range is one.
-    Whole,
-    /// By the days of a time zone.
-    Days(Tz),
-}
-
 /// What is to be counted.
 #[derive(Debug, Clone)]
 pub struct Question {
@@ -183,17 +177,19 @@ pub struct Question {
     pub bots: Bots,
     /// Days that are wanted; all of them without it.
     pub days: Option<BTreeSet<NaiveDate>>,
+    /// What holds for the rows besides.
+    pub filters: Vec<Expr>,
     /// Event types that are conversions; for events only, as sessions know theirs.
     pub conversion_event_types: Vec<String>,
 }
 
-/// What one day, dimension and value came to.
+/// What one part of a calendar, dimension and value came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Which of the question's calendars.
     pub calendar: usize,
-    /// The day; none if the calendar is [`Calendar::Whole`].
-    pub day: Option<NaiveDate>,
+    /// The part of the calendar, by its number; none if that is [`Calendar::Whole`].
+    pub part: Option<i32>,
     /// The dimension.
     pub dimension: Dimension,
     /// The value; none is one, too.
@@ -211,7 +207,11 @@ pub async fn groups(engine: &QueryEngine, scan: LakeScan, question: &Question) -
     let reader = Reader::new(question)?;
     let context = engine.context();
     let filters = crate::reports::range_filters(question.table, question.range);
-    let plan = scan.scan(&context.state(), Some(reader.projection()), &filters, None).await?;
+    let plan = if question.filters.is_empty() {
+        scan.scan(&context.state(), Some(reader.projection()), &filters, None).await?
+    } else {
+        filtered(&context, scan, &reader, filters.into_iter().chain(question.filters.clone())).await?
+    };
     let tasks =
         execute_stream_partitioned(plan, context.task_ctx())?.into_iter().enumerate().map(|(part, mut rows)| {
             let mut reader = reader.clone();
@@ -243,6 +243,22 @@ pub async fn groups(engine: &QueryEngine, scan: LakeScan, question: &Question) -
         output::push_groups(&tally, question, &mut groups);
     }
     Ok(groups)
+}
+
+/// The columns that the reader wants, of those rows for which all filters hold.
+async fn filtered(
+    context: &SessionContext,
+    scan: LakeScan,
+    reader: &Reader,
+    filters: impl Iterator<Item = Expr>,
+) -> Result<Arc<dyn ExecutionPlan>, PipelineError> {
+    let schema = scan.schema();
+    let names: Vec<&str> = reader.projection().iter().map(|place| schema.field(*place).name().as_str()).collect();
+    let mut frame = context.read_table(Arc::new(scan))?;
+    for filter in filters {
+        frame = frame.filter(filter)?;
+    }
+    Ok(frame.select_columns(&names)?.create_physical_plan().await?)
 }
 
 /// The days of UTC on which rows of `files` lie by their table's time.
@@ -292,6 +308,7 @@ pub async fn rollup(
         range: TimeRange::default(),
         bots: Bots::Exclude,
         days: Some(params.days.clone()),
+        filters: Vec::new(),
         conversion_event_types: params.conversion_event_types.clone(),
     };
     let of_events = Question { table: Table::Events, dimensions: Dimension::OF_EVENTS.to_vec(), ..of_sessions.clone() };

@@ -345,9 +345,12 @@ async fn report(shop: &Shop, by: &str, range: (DateTime<Utc>, DateTime<Utc>)) ->
     let params = traffic::Params {
         range,
         by: by.to_owned(),
+        interval: None,
         bots: Bots::Exclude,
+        filters: Vec::new(),
         time_zone: "UTC".to_owned(),
         compare: None,
+        sort: None,
         limit: None,
     };
     let answer = traffic::query(&shop.installation.engine, shop.tenant, &params).await?;

@@ -17,6 +17,7 @@ const UNAUTHENTICATED: (u16, &str) =
     (401, "The key is missing, malformed, unknown or revoked, or its account suspended");
 const MISSING_SCOPE: (u16, &str) = (403, "The key lacks the scope");
 const NO_VERSION: (u16, &str) = (404, "The lake has, or had at that time, no such version (`as_of`)");
+const NO_PERSON: (u16, &str) = (404, "Nobody has this id, or the lake has no such version (`as_of`)");
 const VERSION_GONE: (u16, &str) = (410, "The lake does not keep that version any more (`as_of`)");
 const NOT_FOUND: (u16, &str) = (404, "There is no such thing, or it is another account's: the answers are the same");
 const CONFLICT: (u16, &str) = (409, "It contradicts how things are now; `code` says how");
@@ -49,6 +50,9 @@ pub struct AdminProblems;
 
 /// Refusals of routes that change what is administered.
 pub struct AdminChangeProblems;
+
+/// Refusals of what is asked of one person.
+pub struct PersonProblems;
 
 /// Refusals of routes that take any key.
 pub struct KeyProblems;
@@ -110,6 +114,14 @@ impl IntoResponses for AdminChangeProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut responses = AdminProblems::responses();
         responses.extend(problems(&[BAD_BODY, CONFLICT, BODY_TIMEOUT, TOO_LARGE, UNSUPPORTED, REFUSED]));
+        responses
+    }
+}
+
+impl IntoResponses for PersonProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = ReportProblems::responses();
+        responses.extend(problems(&[NO_PERSON]));
         responses
     }
 }

@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
-use touchline_pipeline::{AnswerMeta, AsOf, QueryEngine, View};
+use touchline_pipeline::reports::rows::{ListKey, Page as ListPage};
+use touchline_pipeline::{Answer, AnswerMeta, AsOf, QueryEngine, View};
 use touchline_schemas::control::Scope;
 use touchline_schemas::tables::Table;
 use url::form_urlencoded;
@@ -100,15 +101,6 @@ impl Asked {
         Ok(Self { query, delivery, uri: uri.clone(), view, question, known: KnownTags::of(headers) })
     }
 
-    /// Rows of a page, of lists that come in pages. JSON always does; the other formats hold everything unless the caller
-    /// wants a page of it.
-    pub fn page_limit(&self, default_limit: usize) -> Option<usize> {
-        match self.delivery.format {
-            Format::Json => Some(self.query.limit.unwrap_or(default_limit)),
-            Format::Ndjson | Format::Csv | Format::Parquet | Format::Arrow => self.query.limit,
-        }
-    }
-
     /// The engine that answers: its queries see one version of each table, those of `as_of=` if it is given. The
     /// versions of `tables` are chosen now.
     pub async fn engine(&self, state: &AppState, caller: &Caller, tables: &[Table]) -> Result<QueryEngine, ApiError> {
@@ -128,6 +120,22 @@ impl Asked {
         let lake_version = snapshot.map(|snapshot| snapshot.version);
         let head = self.head(Some(tag), lake_version, watermark.map(instant_text));
         Some((StatusCode::NOT_MODIFIED, head).into_response())
+    }
+
+    /// Rows of a page. JSON always comes in pages; the other formats hold everything unless the caller wants a page of it.
+    fn page_limit(&self, default_limit: usize) -> Option<usize> {
+        match self.delivery.format {
+            Format::Json => Some(self.query.limit.unwrap_or(default_limit)),
+            Format::Ndjson | Format::Csv | Format::Parquet | Format::Arrow => self.query.limit,
+        }
+    }
+
+    /// Which rows of a list to ask for: one more than a page has, if it comes in pages.
+    pub fn list_page(&self, default_limit: usize) -> ListPage {
+        ListPage {
+            after: self.query.after.clone().map(|cursor| (cursor.at, cursor.id)),
+            limit: self.page_limit(default_limit).map(Page::query_limit),
+        }
     }
 
     /// What stands in the head of every answer.
@@ -272,6 +280,18 @@ pub struct Envelope {
 struct Tail<'a> {
     meta: &'a Meta,
     links: &'a Links,
+}
+
+/// Answers with the rows that [`Asked::list_page`] asked for.
+pub async fn list(asked: &Asked, found: Answer, key: ListKey, default_limit: usize) -> Result<Response, ApiError> {
+    let meta = Meta::of(&found.meta, &asked.query);
+    match asked.page_limit(default_limit) {
+        None => all(asked, &found.schema, found.batches, &meta).await,
+        Some(limit) => {
+            let rows = Page::collect(found.batches, limit, key).await?;
+            page(asked, &found.schema, rows, &meta)
+        }
+    }
 }
 
 /// Answers with one page, whose rows are already here.

@@ -4,6 +4,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use chrono::DateTime;
 use futures::{Stream, TryStreamExt};
+use touchline_pipeline::reports::rows::ListKey;
 
 use super::cursor::Cursor;
 use crate::error::ApiError;
@@ -25,9 +26,8 @@ impl Page {
     }
 
     /// Holds the first `limit` rows. A page is bounded by the operator's `query.max_limit`, and must be held because
-    /// the link to the next one stands in the answer's head. `key` names the columns that the rows are sorted by: a time,
-    /// and an id.
-    pub async fn collect<S, E>(mut batches: S, limit: usize, key: [&str; 2]) -> Result<Self, ApiError>
+    /// the link to the next one stands in the answer's head.
+    pub async fn collect<S, E>(mut batches: S, limit: usize, key: ListKey) -> Result<Self, ApiError>
     where
         S: Stream<Item = Result<RecordBatch, E>> + Unpin,
         E: std::error::Error + Send + Sync + 'static,
@@ -50,14 +50,14 @@ impl Page {
 }
 
 /// The sort key of the last row.
-fn last_row(batch: &RecordBatch, [time, id]: [&str; 2]) -> Option<Cursor> {
+fn last_row(batch: &RecordBatch, key: ListKey) -> Option<Cursor> {
     let row = batch.num_rows().checked_sub(1)?;
-    let time = batch.column_by_name(time)?;
-    let micros = match time.data_type() {
-        DataType::Timestamp(TimeUnit::Microsecond, _) => time.as_primitive::<TimestampMicrosecondType>().value(row),
+    let at = batch.column_by_name(key.at)?;
+    let micros = match at.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => at.as_primitive::<TimestampMicrosecondType>().value(row),
         _ => return None,
     };
-    let ids = arrow::compute::cast(batch.column_by_name(id)?, &DataType::Utf8).ok()?;
+    let ids = arrow::compute::cast(batch.column_by_name(key.id)?, &DataType::Utf8).ok()?;
     let id = ids.as_string::<i32>();
     id.is_valid(row)
         .then(|| Some(Cursor { at: DateTime::from_timestamp_micros(micros)?, id: id.value(row).to_owned() }))?
@@ -69,15 +69,15 @@ mod tests {
 
     use arrow::array::{ArrayRef, StringArray, TimestampMicrosecondArray};
     use futures::stream;
-    use touchline_schemas::tables::sessions;
 
     use super::*;
+
+    const KEY: ListKey = ListKey { at: "began_at", id: "id" };
 
     fn batch(micros: std::ops::Range<i64>) -> RecordBatch {
         let ids = StringArray::from_iter_values(micros.clone().map(|number| format!("s{number}")));
         let times = TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC");
-        let columns: [(&str, ArrayRef); 2] =
-            [(sessions::STARTED_AT, Arc::new(times)), (sessions::SESSION_ID, Arc::new(ids))];
+        let columns: [(&str, ArrayRef); 2] = [(KEY.at, Arc::new(times)), (KEY.id, Arc::new(ids))];
         RecordBatch::try_from_iter(columns).unwrap()
     }
 
@@ -87,7 +87,7 @@ mod tests {
             [(1, 1, Some("s0")), (3, 3, Some("s2")), (4, 4, Some("s3")), (6, 6, None), (9, 6, None)]
         {
             let batches = stream::iter([Ok::<_, std::io::Error>(batch(0..3)), Ok(batch(3..3)), Ok(batch(3..6))]);
-            let page = Page::collect(batches, limit, [sessions::STARTED_AT, sessions::SESSION_ID]).await.unwrap();
+            let page = Page::collect(batches, limit, KEY).await.unwrap();
             assert_eq!(page.batches.iter().map(RecordBatch::num_rows).sum::<usize>(), row_count, "{limit}");
             assert_eq!(page.next.map(|cursor| cursor.id).as_deref(), next, "{limit}");
         }

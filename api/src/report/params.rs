@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use touchline_pipeline::AsOf;
+use touchline_pipeline::reports::compared::Compare;
 use touchline_pipeline::reports::{Bots, TimeRange};
 use touchline_schemas::control::AccountSettings;
 use url::form_urlencoded;
@@ -28,6 +29,13 @@ pub const TIME_ZONE: &str = "tz";
 /// The days of accounts that have not chosen others.
 const DEFAULT_TIME_ZONE: &str = "UTC";
 
+/// What stands beside the answer.
+pub const COMPARE: &str = "compare";
+/// By which column rows are ordered.
+pub const SORT: &str = "sort";
+/// How long the parts are into which the range is cut.
+pub const INTERVAL: &str = "interval";
+
 /// A parameter that only some reports take; the common ones need no mention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parameter {
@@ -51,8 +59,12 @@ pub enum Parameter {
     LookbackDays,
     /// A parameter of this name that the report reads itself.
     Own(&'static str),
-    /// No parameter of its own: without `from=`, the range has no beginning.
-    OpenStart,
+    /// No parameter: without `from=` the range is open on that side.
+    AllTime,
+    /// No parameter: the range is all time, and neither `from=` nor `to=` is taken.
+    NoRange,
+    /// No parameter: the range is so many minutes before now, and neither `from=` nor `to=` is taken.
+    LastMinutes(i64),
 }
 
 /// Parameters that every report takes.
@@ -62,6 +74,48 @@ pub enum Parameter {
 pub struct CommonParams {
     /// Begin of the range, included: RFC 3339, or `YYYY-MM-DD` for midnight UTC. Default: midnight UTC 30 days
     /// before `to`, or before now.
+    #[param(example = "2026-01-01")]
+    pub from: Option<String>,
+    /// End of the range, excluded: RFC 3339, or `YYYY-MM-DD` for midnight UTC. Default: open.
+    #[param(example = "2026-02-01T00:00:00Z")]
+    pub to: Option<String>,
+    /// Answers as then known: a version of the report's table (`meta.lake_version`), or a time, RFC 3339 or
+    /// `YYYY-MM-DD`. Versions can be asked for as long as the lake keeps them, two days at least. Default: now.
+    #[param(example = "2026-01-15T12:00:00Z")]
+    pub as_of: Option<String>,
+    /// `json`, `ndjson`, `csv`, `parquet` or `arrow`; before the path's suffix and `Accept`.
+    #[param(example = "csv")]
+    pub format: Option<String>,
+    /// `1`: CSV begins with a byte order mark, as Excel wants it.
+    pub bom: Option<String>,
+    /// `1`: texts in CSV that begin with `=`, `+`, `-`, `@`, TAB or CR are not guarded by an apostrophe.
+    pub raw: Option<String>,
+}
+
+/// Parameters of reports whose range the caller does not choose.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct RecentParams {
+    /// Answers as then known: a version of the report's table (`meta.lake_version`), or a time, RFC 3339 or
+    /// `YYYY-MM-DD`. Versions can be asked for as long as the lake keeps them, two days at least. Default: now.
+    #[param(example = "2026-01-15T12:00:00Z")]
+    pub as_of: Option<String>,
+    /// `json`, `ndjson`, `csv`, `parquet` or `arrow`; before the path's suffix and `Accept`.
+    #[param(example = "csv")]
+    pub format: Option<String>,
+    /// `1`: CSV begins with a byte order mark, as Excel wants it.
+    pub bom: Option<String>,
+    /// `1`: texts in CSV that begin with `=`, `+`, `-`, `@`, TAB or CR are not guarded by an apostrophe.
+    pub raw: Option<String>,
+}
+
+/// Parameters of reports that look at all time unless they are told otherwise.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct AllTimeParams {
+    /// Begin of the range, included: RFC 3339, or `YYYY-MM-DD` for midnight UTC. Default: open.
     #[param(example = "2026-01-01")]
     pub from: Option<String>,
     /// End of the range, excluded: RFC 3339, or `YYYY-MM-DD` for midnight UTC. Default: open.
@@ -110,6 +164,48 @@ pub struct LimitParam {
     pub limit: Option<u64>,
 }
 
+/// By which column rows are ordered.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct SortParam {
+    /// A column of the answer; with `-` in front, descending. Null comes last.
+    #[param(example = "-visitors")]
+    pub sort: Option<String>,
+}
+
+/// Which rows are counted.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct FilterParam {
+    /// `filter[column]=value`: only rows with this value in this column; may be given for several columns.
+    #[param(rename = "filter[column]", example = "google")]
+    pub filter: Option<String>,
+}
+
+/// Whether the range is cut into parts.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct IntervalParam {
+    /// `hour` (of UTC), `day`, `week` (from Monday) or `month` (of `tz`): rows for each that has sessions, in order;
+    /// `interval_at` is the instant at which it begins.
+    #[param(example = "week")]
+    pub interval: Option<String>,
+}
+
+/// What stands beside.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the description of the API only")]
+pub struct CompareParam {
+    /// `previous`: beside each column, in one whose name begins with `previous_`, what it is in the range of the same
+    /// length that ends where this one begins. Needs `to`.
+    #[param(example = "previous")]
+    pub compare: Option<String>,
+}
+
 /// Which page, of reports whose rows are listed one by one.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -129,7 +225,7 @@ pub struct PageParams {
 /// A query string that was understood.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReportQuery {
-    /// The range of time. `from` is set, unless the report takes [`Parameter::OpenStart`].
+    /// The range of time. `from` is set, but for reports that look at all time.
     pub range: TimeRange,
     /// The state of the lake.
     pub as_of: AsOf,
@@ -169,6 +265,11 @@ impl ReportQuery {
     pub fn time_zone(&self, settings: &AccountSettings) -> String {
         let chosen = self.own(TIME_ZONE).or_else(|| settings.time_zone.clone());
         chosen.unwrap_or_else(|| DEFAULT_TIME_ZONE.to_owned())
+    }
+
+    /// What `compare=` names.
+    pub fn compare(&self) -> Result<Option<Compare>, ApiError> {
+        Ok(self.own.get(COMPARE).map(|word| Compare::from_word(word)).transpose()?)
     }
 
     /// The one spelling of the query string `query`: names in order, the range spelled out, without `format`.
@@ -232,6 +333,7 @@ impl Reader<'_> {
         }
         self.seen.push(name.to_owned());
         let is_read = match name {
+            "from" | "to" if self.last_minutes().is_some() || self.takes(Parameter::NoRange) => false,
             "from" => {
                 self.set(name, value, instant(value), "RFC 3339 or YYYY-MM-DD", |parsed, at| parsed.range.from = at)
             }
@@ -293,6 +395,13 @@ impl Reader<'_> {
         }
     }
 
+    fn last_minutes(&self) -> Option<i64> {
+        self.taken.iter().find_map(|taken| match taken {
+            Parameter::LastMinutes(minutes) => Some(*minutes),
+            _ => None,
+        })
+    }
+
     fn takes(&self, parameter: Parameter) -> bool {
         self.taken.contains(&parameter)
     }
@@ -337,12 +446,16 @@ impl Reader<'_> {
     }
 
     fn finish(mut self, now: DateTime<Utc>) -> Result<ReportQuery, ApiError> {
-        let has_default = !self.takes(Parameter::OpenStart);
+        let (last_minutes, is_all_time) =
+            (self.last_minutes(), self.takes(Parameter::AllTime) || self.takes(Parameter::NoRange));
         let range = &mut self.parsed.range;
-        if has_default && range.from.is_none() {
+        if let Some(minutes) = last_minutes {
+            *range = TimeRange { from: now.checked_sub_signed(TimeDelta::minutes(minutes)), to: Some(now) };
+        }
+        if range.from.is_none() && !is_all_time {
             range.from = Some(default_from(range.to.unwrap_or(now)));
         }
-        if range.to.zip(range.from).is_some_and(|(to, from)| to < from) {
+        if range.from.zip(range.to).is_some_and(|(from, to)| to < from) {
             self.refuse("to", "invalid_value", "`to` lies before `from`".to_owned());
         }
         if self.errors.is_empty() { Ok(self.parsed) } else { Err(ApiError::Query(self.errors)) }
@@ -441,6 +554,21 @@ mod tests {
             let range = parse(query, &[]).unwrap().range;
             assert_eq!(range, TimeRange { from: instant(from), to: to.and_then(instant) }, "{query}");
         }
+    }
+
+    #[test]
+    fn a_report_may_look_at_all_time_or_at_the_last_minutes() {
+        assert_eq!(parse("", &[Parameter::AllTime]).unwrap().range, TimeRange::default());
+        let from = instant("2026-01-01");
+        let range = parse("from=2026-01-01", &[Parameter::AllTime]).unwrap().range;
+        assert_eq!(range, TimeRange { from, to: None });
+        let backwards = parse("from=2026-02-01&to=2026-01-01", &[Parameter::AllTime]);
+        assert_eq!(backwards, Err(vec![("to".to_owned(), "invalid_value")]));
+
+        let last = [Parameter::LastMinutes(30)];
+        let range = parse("", &last).unwrap().range;
+        assert_eq!(range, TimeRange { from: instant("2026-03-31T15:00:00Z"), to: Some(now()) });
+        assert_eq!(parse("from=2026-01-01", &last), Err(vec![("from".to_owned(), "unknown_parameter")]));
     }
 
     #[test]

@@ -4,14 +4,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use touchline_pipeline::reports::rejected;
-use touchline_schemas::tables::rejected_events as column;
 
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
 use crate::report::params::{CommonParams, PageParams, Parameter};
-use crate::report::{Asked, Meta, Page, ReportRows};
+use crate::report::{Asked, ReportRows};
 
 pub mod reasons;
 
@@ -36,24 +35,16 @@ pub async fn get_rejected(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
-    let limit = asked.page_limit(state.config.query.default_limit);
+    let default_limit = state.config.query.default_limit;
     let params = rejected::Params {
         range: asked.query.range,
         filters: asked.query.filters.clone(),
-        after: asked.query.after.clone().map(|cursor| (cursor.at, cursor.id)),
-        limit: limit.map(Page::query_limit),
+        page: asked.list_page(default_limit),
     };
     let engine = asked.engine(&state, &caller, &rejected::TABLES).await?;
     if let Some(unchanged) = asked.unchanged(rejected::DEFINITION) {
         return Ok(unchanged);
     }
     let found = rejected::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    match limit {
-        None => answer::all(&asked, &found.schema, found.batches, &meta).await,
-        Some(limit) => {
-            let page = Page::collect(found.batches, limit, [column::RECEIVED_AT, column::REJECTED_ID]).await?;
-            answer::page(&asked, &found.schema, page, &meta)
-        }
-    }
+    answer::list(&asked, found, rejected::KEY, default_limit).await
 }

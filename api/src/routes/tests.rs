@@ -372,6 +372,40 @@ async fn grouped_reports_are_answered_and_say_what_they_can_group_by() {
     for (address, status, part) in [
         ("/api/v1/reports/traffic?by=channel", 200, "\"sessions\":1"),
         ("/api/v1/reports/traffic.csv", 200, "sessions"),
+        (
+            "/api/v1/reports/traffic.csv?interval=hour&by=channel&filter[channel]=direct",
+            200,
+            "interval_at,channel,visitors,",
+        ),
+        ("/api/v1/reports/traffic?interval=year", 400, "none of hour, day, week, month"),
+        ("/api/v1/reports/traffic?interval=day&by=day", 400, "interval"),
+        ("/api/v1/reports/traffic?sort=-password", 400, "visitors"),
+        ("/api/v1/reports/traffic?filter[password]=1", 400, "channel"),
+        ("/api/v1/reports/overview", 200, "\"sessions\":3,\"events\":0,"),
+        ("/api/v1/reports/overview?from=2020-01-01&to=2020-01-02", 200, "\"sessions\":0,"),
+        ("/api/v1/reports/overview.csv?interval=month&tz=Europe/Berlin", 200, "interval_at,visitors,sessions,"),
+        ("/api/v1/reports/overview?compare=previous", 400, "open range"),
+        ("/api/v1/reports/overview?tz=Mars", 400, "Europe/Berlin"),
+        (
+            "/api/v1/reports/visitors.csv?filter[first_touch_channel]=direct",
+            200,
+            "person_id,visitor_id,user_id,first_seen_at",
+        ),
+        ("/api/v1/reports/visitors?filter[user_at]=1", 400, "first_touch_channel"),
+        (
+            "/api/v1/reports/utm.csv?by=utm_medium,utm_source",
+            200,
+            "utm_medium,utm_source,visitors,sessions,conversions,",
+        ),
+        ("/api/v1/reports/utm?by=channel", 400, "utm_term"),
+        ("/api/v1/reports/pages.csv?sort=-entries&filter[page]=/", 200, "page,views,visitors,entries,exits,bounces"),
+        ("/api/v1/reports/pages?sort=path", 400, "bounces"),
+        ("/api/v1/reports/events.csv?filter[path]=/", 200, "event_type,events,visitors,last_occurred_at"),
+        ("/api/v1/reports/events?filter[password]=1", 400, "step_id"),
+        ("/api/v1/reports/realtime", 200, "\"events\":0,\"page_views\":0,\"visitors\":0,"),
+        ("/api/v1/reports/realtime.csv?by=source", 200, "source,events,page_views,visitors"),
+        ("/api/v1/reports/realtime?from=2026-01-01", 400, "unknown_parameter"),
+        ("/api/v1/reports/realtime?by=path", 400, "minute, page, source"),
         ("/api/v1/reports/first-touch?by=utm_source&format=csv", 200, "visitors"),
         ("/api/v1/reports/traffic?by=password", 400, "utm_source"),
         ("/api/v1/reports/first-touch?by=", 400, "utm_source"),
@@ -435,6 +469,42 @@ async fn grouped_reports_are_answered_and_say_what_they_can_group_by() {
 }
 
 #[tokio::test]
+async fn an_id_that_nobody_has_and_one_of_another_account_are_the_same() {
+    let (api, key) = formats::filled().await;
+    let stranger = api.key_of_another_account("can_view_reports").await;
+    // The first person of the table, by the visitor id that their events carry.
+    for section in ["", "/ids", "/events", "/sessions", "/touches"] {
+        let known = api.get(&format!("/api/v1/people/00plain{section}?format=csv"), &key).await;
+        assert_eq!(known.status, 200, "{section} {}", known.body);
+        let of_stranger = api.get(&format!("/api/v1/people/00plain{section}"), &stranger).await;
+        let of_nobody = api.get(&format!("/api/v1/people/nobody{section}"), &key).await;
+        for answer in [&of_stranger, &of_nobody] {
+            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "not_found"), "{section}");
+        }
+        let without_id = |answer: &crate::test_support::Answer| {
+            let mut body = answer.json();
+            body.as_object_mut().unwrap().remove("instance");
+            body
+        };
+        assert_eq!(without_id(&of_stranger), without_id(&of_nobody), "{section}");
+        assert_eq!(
+            api.get(&format!("/api/v1/people/00plain{section}.csv"), &key).await.bytes,
+            known.bytes,
+            "{section}"
+        );
+    }
+    for (address, part) in [
+        ("/api/v1/people/00plain?from=2026-01-01", "unknown_parameter"),
+        ("/api/v1/people/00plain/events?filter[ip]=1", "event_type"),
+        ("/api/v1/people/00plain/touches?model=markov", "time_decay"),
+    ] {
+        let answer = api.get(address, &key).await;
+        assert_eq!(answer.status, 400, "{address}");
+        assert!(answer.body.contains(part), "{address} {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn use_of_a_key_is_noted() {
     let auth = AuthConfig { cache_ttl_s: 0 };
     let api = TestApi::with(Config { auth, ..Config::default() }).await;
@@ -476,7 +546,7 @@ async fn every_route_is_described_with_its_answers() {
     let (_, description) = super::router(api.state.clone());
     let document = serde_json::to_value(&description).unwrap();
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 44);
+    assert_eq!(paths.len(), 55);
     for (path, item) in paths {
         for operation in item.as_object().unwrap().values() {
             assert!(operation["summary"].is_string(), "{path}");

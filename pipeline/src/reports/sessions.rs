@@ -1,13 +1,12 @@
 //! `sessions`: one row per session, newest first.
 
-use chrono::{DateTime, Utc};
-use datafusion::logical_expr::{cast, lit};
 use datafusion::prelude::col;
 use touchline_schemas::Tenant;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::{Table, sessions as column};
 
-use super::{Answer, Bots, TimeRange, dimension, instant, only, rows_in, run};
+use super::rows::{ListKey, Page, filtered, filters};
+use super::{Answer, Bots, TimeRange, only, rows_in, run};
 use crate::{PipelineError, QueryEngine};
 
 pub use crate::sessions::DEFINITION;
@@ -21,10 +20,8 @@ pub struct Params {
     pub bots: Bots,
     /// Column and value; all must hold.
     pub filters: Vec<(String, String)>,
-    /// Start and id of the last row that the caller has.
-    pub after: Option<(DateTime<Utc>, String)>,
-    /// At most so many rows.
-    pub limit: Option<usize>,
+    /// Which of them.
+    pub page: Page,
 }
 
 /// The tables that it reads; the first is the one whose version an answer names.
@@ -77,24 +74,13 @@ pub const COLUMNS: [&str; 43] = [
     column::EXIT_EVENT_ID,
 ];
 
+/// By what the rows are ordered.
+pub const KEY: ListKey = ListKey { at: column::STARTED_AT, id: column::SESSION_ID };
+
 /// Sessions that started in the range.
 pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Answer, PipelineError> {
+    let filters = filters(&params.filters, &COLUMNS)?;
     let (_, frame, meta) = rows_in(engine, Table::Sessions, tenant, params.range, DEFINITION).await?;
-    let mut frame = only(frame, params.bots)?;
-    for (name, value) in &params.filters {
-        let name = dimension("filter", name, &COLUMNS)?;
-        let text = cast(col(name), arrow::datatypes::DataType::Utf8View);
-        frame = frame.filter(text.eq(lit(value.as_str())))?;
-    }
-    let (start, id) = (col(column::STARTED_AT), col(column::SESSION_ID));
-    if let Some((time, last)) = &params.after {
-        let earlier = start.clone().lt(instant(*time));
-        let same_time = start.clone().eq(instant(*time)).and(id.clone().lt(lit(last.as_str())));
-        frame = frame.filter(earlier.or(same_time))?;
-    }
-    let frame = frame
-        .select(COLUMNS.map(col))?
-        .sort(vec![start.sort(false, false), id.sort(false, false)])?
-        .limit(0, params.limit)?;
-    run(frame, meta).await
+    let frame = filtered(only(frame, params.bots)?, filters)?.select(COLUMNS.map(col))?;
+    run(KEY.page(frame, &params.page)?, meta).await
 }

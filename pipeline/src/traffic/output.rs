@@ -31,9 +31,9 @@ pub(super) fn push_groups(tally: &Tally, question: &Question, into: &mut Vec<Gro
             let counted = groups.list.iter().filter(|group| group.day != NO_DAY);
             into.extend(counted.map(|group| Group {
                 calendar,
-                day: match question.calendars[calendar] {
+                part: match question.calendars[calendar] {
                     Calendar::Whole => None,
-                    Calendar::Days(_) => Some(date_of(group.day)),
+                    Calendar::Hours | Calendar::Days(_) | Calendar::Intervals(..) => Some(group.day),
                 },
                 dimension: *dimension,
                 value: values.get(group.value).map(str::to_owned),
@@ -50,7 +50,7 @@ pub(super) fn push_groups(tally: &Tally, question: &Question, into: &mut Vec<Gro
 pub(super) fn by_day(groups: Vec<Group>, zone: Tz) -> Result<Vec<DayRollup>, DataFusionError> {
     let mut days: BTreeMap<NaiveDate, Vec<(&str, Group)>> = BTreeMap::new();
     for group in groups {
-        let Some(day) = group.day else { continue };
+        let Some(day) = group.part.map(date_of) else { continue };
         let of_day = days.entry(day).or_default();
         if group.calendar > 0 {
             of_day.push((CALENDAR_ACCOUNT, group));

@@ -10,10 +10,10 @@ use touchline_schemas::event::{PAGE_VIEW, SOURCE_CONVERSION, TextField};
 use touchline_schemas::tables::{Table, events, sessions as column};
 
 use super::tally::{Amounts, Batch, NO_DAY, NOT_COUNTED, Rows, Tally};
-use super::{Calendar, Dimension, Question};
+use super::{Dimension, Parts, Question};
 use crate::PipelineError;
 use crate::columns::{amounts, counts, flags, texts, times};
-use crate::days::{DayNumber, Days, number_of};
+use crate::days::{DayNumber, number_of};
 use crate::intern::Values;
 use crate::reports::Bots;
 use crate::scan::scan_schema;
@@ -28,11 +28,10 @@ const SESSION_MEASURES: [&str; 6] = [
     column::CONVERSION_COUNT,
 ];
 
-/// The days of a calendar, as far as they are wanted.
+/// The days, or other parts, of a calendar, as far as they are wanted.
 #[derive(Debug, Clone)]
 struct WantedDays {
-    /// None for the calendar without days.
-    days: Option<Days>,
+    parts: Parts,
     /// All of them without it.
     wanted: Option<Arc<HashSet<DayNumber>>>,
     /// The day that was asked for last, and whether it is wanted.
@@ -43,7 +42,7 @@ impl WantedDays {
     /// The day of an instant; [`NO_DAY`] if it is not wanted.
     #[inline]
     fn day_of(&mut self, at_us: i64) -> DayNumber {
-        let day = self.days.as_mut().map_or(0, |days| days.day_of(at_us));
+        let day = self.parts.part_of(at_us);
         let Some(wanted) = &self.wanted else { return day };
         let is_wanted = match self.known {
             Some((known, is_wanted)) if known == day => is_wanted,
@@ -75,10 +74,7 @@ impl Reader {
     pub fn new(question: &Question) -> Result<Self, PipelineError> {
         let wanted = question.days.as_ref().map(|days| Arc::new(days.iter().copied().map(number_of).collect()));
         let calendars = question.calendars.iter().map(|calendar| WantedDays {
-            days: match calendar {
-                Calendar::Whole => None,
-                Calendar::Days(zone) => Some(Days::new(*zone)),
-            },
+            parts: Parts::of(*calendar),
             wanted: wanted.clone(),
             known: None,
         });

@@ -86,6 +86,7 @@ async fn count(engine: &QueryEngine) -> anyhow::Result<Vec<i64>> {
         range: TimeRange::default(),
         bots: Bots::Exclude,
         days: None,
+        filters: Vec::new(),
         conversion_event_types: Vec::new(),
     };
     let found = groups(engine, sessions, &question).await?;

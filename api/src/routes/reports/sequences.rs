@@ -13,7 +13,6 @@ use utoipa::IntoParams;
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ProblemItem, ReportProblems};
-use crate::format::Format;
 use crate::report::answer;
 use crate::report::params::{CommonParams, LimitParam, Parameter};
 use crate::report::{Asked, Meta, ReportQuery, ReportRows};
@@ -128,30 +127,6 @@ fn number<T: std::str::FromStr>(
         None => {
             let detail = format!("`{name}` must be {form}, not `{}`", text.chars().take(80).collect::<String>());
             Err(ApiError::Query(vec![ProblemItem::parameter(name.to_owned(), "invalid_value", detail)]))
-        }
-    }
-}
-
-/// The id at the end of an address, which may have the suffix of a format behind it.
-fn without_suffix(id: &str) -> String {
-    let named = Format::from_suffix(id).map(|format| format!(".{}", format.word()));
-    named.and_then(|suffix| id.strip_suffix(&suffix)).unwrap_or(id).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_suffix_of_a_format_is_no_part_of_an_id() {
-        for (id, expected) in [
-            ("welcome", "welcome"),
-            ("welcome.csv", "welcome"),
-            ("v1.2", "v1.2"),
-            ("a.json.csv", "a.json"),
-            (".csv", ""),
-        ] {
-            assert_eq!(without_suffix(id), expected);
         }
     }
 }

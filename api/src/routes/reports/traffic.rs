@@ -10,12 +10,22 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{BotsParam, CommonParams, LimitParam, Parameter, TIME_ZONE, TimeZoneParam};
+use crate::report::params::{
+    BotsParam, COMPARE, CommonParams, CompareParam, FilterParam, INTERVAL, IntervalParam, LimitParam, Parameter, SORT,
+    SortParam, TIME_ZONE, TimeZoneParam,
+};
 use crate::report::{Asked, Meta, ReportRows};
 
-const COMPARE: &str = "compare";
-const TAKEN: [Parameter; 5] =
-    [Parameter::By, Parameter::Bots, Parameter::Limit, Parameter::Own(TIME_ZONE), Parameter::Own(COMPARE)];
+const TAKEN: [Parameter; 8] = [
+    Parameter::By,
+    Parameter::Bots,
+    Parameter::Filter,
+    Parameter::Limit,
+    Parameter::Own(TIME_ZONE),
+    Parameter::Own(COMPARE),
+    Parameter::Own(INTERVAL),
+    Parameter::Own(SORT),
+];
 /// What sessions are grouped by when the request does not say.
 const DEFAULT_BY: &str = "channel";
 
@@ -28,21 +38,28 @@ pub struct TrafficParams {
     /// `landing_page`, `exit_page`, `country`, `device_type`, `browser`, `os` or `day`.
     #[param(example = "utm_campaign")]
     pub by: Option<String>,
-    /// `previous`: beside each column, in one whose name begins with `previous_`, what it is in the range of the same
-    /// length that ends where this one begins. Needs `to`.
-    #[param(example = "previous")]
-    pub compare: Option<String>,
 }
 
 /// Sums sessions up by one dimension
 ///
-/// Needs the scope `can_view_reports`. Sessions that began in the range, most first; days in order.
+/// Needs the scope `can_view_reports`. Sessions that began in the range, most first; days and intervals in
+/// order. Filters take the columns of `sessions`.
 #[utoipa::path(
     get,
     path = "/api/v1/reports/traffic",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, TrafficParams, TimeZoneParam, BotsParam, LimitParam),
+    params(
+        CommonParams,
+        TrafficParams,
+        IntervalParam,
+        TimeZoneParam,
+        CompareParam,
+        BotsParam,
+        FilterParam,
+        SortParam,
+        LimitParam
+    ),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_traffic(
@@ -55,9 +72,12 @@ pub async fn get_traffic(
     let params = traffic::Params {
         range: asked.query.range,
         by: asked.query.by.clone().unwrap_or_else(|| DEFAULT_BY.to_owned()),
+        interval: asked.query.own(INTERVAL),
         bots: asked.query.bots,
+        filters: asked.query.filters.clone(),
         time_zone: asked.query.time_zone(&caller.key().settings),
-        compare: asked.query.own(COMPARE).map(|word| traffic::Compare::from_word(&word)).transpose()?,
+        compare: asked.query.compare()?,
+        sort: asked.query.own(SORT),
         limit: asked.query.limit,
     };
     let engine = asked.engine(&state, &caller, &traffic::TABLES).await?;

@@ -48,6 +48,8 @@ pub async fn fill(api: &TestApi) {
     for table in Table::ALL {
         commit_rows(api, table, start() - TimeDelta::days(1), 24, start()).await;
     }
+    // One event a moment ago.
+    commit_rows(api, Table::Events, start() - TimeDelta::minutes(10), 1, start()).await;
 }
 
 /// One commit: so many rows from `at` on, complete up to `watermark`.

@@ -31,7 +31,7 @@ pub async fn get_frequency(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::read(&state, &caller, &uri, &headers, &[Parameter::OpenStart])?;
+    let asked = Asked::read(&state, &caller, &uri, &headers, &[Parameter::AllTime])?;
     let params = frequency::Params { to: asked.query.range.to };
     let engine = asked.engine(&state, &caller, &frequency::TABLES).await?;
     if let Some(unchanged) = asked.unchanged(frequency::DEFINITION) {

@@ -14,7 +14,7 @@ use crate::report::params::{CommonParams, Parameter};
 use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 5] = [
-    Parameter::OpenStart,
+    Parameter::AllTime,
     Parameter::Own(GOAL),
     Parameter::Own(WINDOW_DAYS),
     Parameter::Own(ALPHA),

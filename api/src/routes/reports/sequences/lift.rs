@@ -16,7 +16,7 @@ use crate::report::{Asked, Meta, ReportRows};
 
 const CONTROL: &str = "control";
 const TAKEN: [Parameter; 6] = [
-    Parameter::OpenStart,
+    Parameter::AllTime,
     Parameter::Own(GOAL),
     Parameter::Own(WINDOW_DAYS),
     Parameter::Own(ALPHA),

@@ -6,13 +6,14 @@ use axum::response::Response;
 use touchline_pipeline::reports::sequences::steps;
 use utoipa::IntoParams;
 
-use super::{CALENDAR, calendar, without_suffix};
+use super::{CALENDAR, calendar};
 use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
 use crate::report::params::{CommonParams, Parameter};
 use crate::report::{Asked, Meta, ReportRows};
+use crate::routes::reports::without_suffix;
 
 const TAKEN: [Parameter; 2] = [Parameter::By, Parameter::Own(CALENDAR)];
 
