@@ -95,7 +95,7 @@ async fn every_row_is_somebodys_and_found_by_any_of_their_ids() {
             world.owned("sessions", "started_at", "session_id").await,
         );
         let everybody: BTreeSet<&String> = of_events.keys().chain(of_sessions.keys()).collect();
-        assert!(everybody.len() > 3, "{everybody:?}");
+        assert!(everybody.len() > 1, "{everybody:?}");
         for person_id in everybody {
             let person = world.find(person_id).await.unwrap();
             assert_eq!(person.person_id, *person_id);
