@@ -1,0 +1,130 @@
+"""The API and the commands administer one installation: each sees and feels what the other changed, and all is noted."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "lib"))
+
+from touchline import COMMAND_TIMEOUT_S, Checks, Key, Touchline, wait_until
+
+# What is changed elsewhere must be felt this soon.
+FELT_S = 5
+PASSWORDS = ("correct horse battery", "another horse battery")
+JOB_S = 60
+
+
+def as_key(slug: str, made: dict) -> Key:
+    return Key(slug, made["environment"], made["key"], made["key_id"])
+
+
+def with_input(touchline: Touchline, text: str, *arguments: str) -> int:
+    """Runs a command that reads a password; returns its exit code."""
+    command = [str(touchline.binary), *arguments, "--data-dir", str(touchline.data_dir)]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+    return done.returncode
+
+
+def keys(checks: Checks, touchline: Touchline, admin: Key) -> None:
+    opens = lambda key: touchline.get("/api/v1/validate", key).status == 200
+    made = touchline.post("/api/v1/keys", {"scopes": ["can_view_reports"], "name": "by-api"}, admin).json()
+    by_api = as_key("shop", made)
+    listed = touchline.command("key", "list", "--account", "shop")
+    checks.true("the command lists what the API made, without its secret", "by-api" in listed and made["key"] not in listed)
+    rotated = touchline.command_json("key", "rotate", by_api.key_id, "--account", "shop")
+    by_command = as_key("shop", rotated)
+    checks.equal("a rotated key keeps its id", rotated["key_id"], by_api.key_id)
+    checks.true("the new secret opens", opens(by_command))
+    wait_until("the old secret is refused", lambda: not opens(by_api), FELT_S)
+    answer = touchline.post(f"/api/v1/keys/{by_api.key_id}/rotate", {"grace_s": 3_600}, admin).json()
+    by_grace = as_key("shop", answer)
+    checks.true("within the grace both secrets open", opens(by_command) and opens(by_grace))
+    touchline.post(f"/api/v1/keys/{by_api.key_id}/revoke", {}, admin)
+    checks.true("a revocation by the API is felt at once", not opens(by_command) and not opens(by_grace))
+
+
+def settings(checks: Checks, touchline: Touchline, admin: Key) -> None:
+    patch = lambda body: touchline.request("PATCH", "/api/v1/settings", body, [("Content-Type", "application/json")], admin)
+    checks.equal("settings are changed", patch(b'{"time_zone":"Europe/Berlin","retention_days":90}').status, 200)
+    shown = touchline.command_json("account", "settings", "shop")
+    checks.equal("the command shows them", shown["settings"], {"time_zone": "Europe/Berlin", "retention_days": 90})
+    touchline.command("account", "settings", "shop", "mask_ip=false", "--unset", "retention_days")
+    now = touchline.get("/api/v1/settings", admin).json()["settings"]
+    checks.equal("the API shows the command's", (now["mask_ip"], now["retention_days"]), (False, None))
+    refused = patch(b'{"retention_days":0,"colour":"red"}')
+    pointers = [error["pointer"] for error in refused.json()["errors"]]
+    checks.equal("wrong settings are named", (refused.status, pointers), (422, ["/colour", "/retention_days"]))
+
+
+def accounts(checks: Checks, touchline: Touchline, admin: Key) -> None:
+    made = touchline.post("/api/v1/accounts", {"slug": "second"}, admin).json()
+    touchline.slugs.add("second")
+    key = touchline.key("second")
+    validate = lambda: touchline.get("/api/v1/validate", key)
+    checks.equal("the command makes a key for the API's account", validate().status, 200)
+    touchline.command("account", "suspend", "second")
+    wait_until("the suspension is felt", lambda: validate().status == 401, FELT_S)
+    checks.equal("and says so", validate().json()["code"], "suspended_account")
+    touchline.post(f"/api/v1/accounts/{made['account_id']}/resume", {}, admin)
+    wait_until("the account works again", lambda: validate().status == 200, FELT_S)
+    foreign = touchline.get("/api/v1/keys", key, account_id=touchline.account_id(admin))
+    checks.equal("a key without the scope learns nothing", foreign.status, 403)
+
+
+def users(checks: Checks, touchline: Touchline, admin: Key) -> None:
+    first, second = PASSWORDS
+    ada = ("ada@mail.example", "--account", "shop")
+    made = with_input(touchline, f"{first}\n", "user", "create", *ada, "--role", "owner")
+    checks.equal("a user is created with a password from stdin", made, 0)
+    checks.equal("a short password is refused", with_input(touchline, "short\n", "user", "set-password", *ada), 1)
+    checks.equal("a password is set", with_input(touchline, second, "user", "set-password", *ada), 0)
+    listed = touchline.get("/api/v1/users", admin).json()["data"]
+    checks.equal("the API lists the user", [(user["email"], user["role"]) for user in listed], [(ada[0], "owner")])
+
+
+def jobs(checks: Checks, touchline: Touchline, admin: Key) -> None:
+    started = touchline.post("/api/v1/jobs/sessions/run", {"full": True}, admin)
+    checks.true("a job is started, or runs", started.status in (202, 409), started.text())
+    if started.status == 202:
+        run_id = started.json()["run_id"]
+        runs = lambda: touchline.get("/api/v1/jobs/sessions/history", admin).json()["data"]
+        ended = lambda: any(run["run_id"] == run_id and run["status"] == "succeeded" for run in runs())
+        wait_until("the run has succeeded", ended, JOB_S)
+    names = [job["job"] for job in touchline.get("/api/v1/jobs", admin).json()["data"]]
+    listed = [job["job"] for job in touchline.command_json("jobs", "list")]
+    checks.equal("both list the same jobs", names, listed)
+
+
+def audit(checks: Checks, touchline: Touchline, admin: Key) -> None:
+    entries = touchline.get("/api/v1/audit", admin).json()["data"]
+    told = [(entry["action"], entry["actor"].split(":")[0]) for entry in reversed(entries)]
+    expected = [
+        ("account.create", "cli"), ("key.create", "cli"),
+        ("key.create", "key"), ("key.rotate", "cli"), ("key.rotate", "key"), ("key.revoke", "key"),
+        ("settings.change", "key"), ("settings.change", "cli"),
+        ("user.create", "cli"), ("user.change", "cli"),
+    ]
+    checks.equal("every change is noted in order, with who made it", told, expected)
+    by_command = touchline.command("audit", "--limit", "1000")
+    checks.true("the command lists them, of all accounts", by_command.count("key.rotate") == 2 and "suspend" in by_command)
+
+
+def secrets(checks: Checks, touchline: Touchline, admin: Key) -> None:
+    kept = [path for path in touchline.data_dir.rglob("*") if path.is_file()] + [touchline.log_file]
+    texts = [secret.encode() for secret in (*PASSWORDS, admin.secret)]
+    found = [str(path) for path in kept if any(text in path.read_bytes() for text in texts)]
+    checks.equal("no file holds a key or a password", found, [])
+
+
+def main() -> int:
+    checks = Checks("administration by API and commands")
+    with Touchline(checks) as touchline:
+        admin = touchline.key("shop", scopes=("admin",))
+        for part in (keys, settings, accounts, users, jobs, audit, secrets):
+            part(checks, touchline, admin)
+    return checks.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
