@@ -181,16 +181,31 @@ impl Person {
         let users = self.ids.iter().filter(|id| id.id_type == IdType::User.as_str());
         let by_user = user.clone().in_list(users.map(|id| lit(id.id.as_str())).collect(), false);
         let visitors = self.ids.iter().filter(|id| id.id_type == IdType::Visitor.as_str());
-        let by_visitor = visitors.map(|id| {
+        let (always, at_times): (Vec<&PersonId>, Vec<&PersonId>) =
+            visitors.partition(|id| id.valid_from_us.is_none() && id.valid_to_us.is_none());
+        let at_times = at_times.into_iter().map(|id| {
             let from = id.valid_from_us.map(|from_us| at().gt_eq(instant_us(from_us)));
             let to = id.valid_to_us.map(|to_us| at().lt(instant_us(to_us)));
             let is_id = visitor.clone().eq(lit(id.id.as_str()));
             from.into_iter().chain(to).fold(is_id, Expr::and)
         });
-        match by_visitor.reduce(Expr::or) {
-            Some(by_visitor) => by_user.or(user.is_null().and(by_visitor)),
-            None => by_user,
-        }
+        let at_times = any_of(at_times.collect());
+        let always = visitor.clone().in_list(always.iter().map(|id| lit(id.id.as_str())).collect(), false);
+        let by_visitor = at_times.into_iter().fold(always, Expr::or);
+        by_user.or(user.is_null().and(by_visitor))
+    }
+}
+
+/// Whether one of many conditions holds; none of none. Halved again and again: one behind the other, those of a person with
+/// thousands of devices would be nested deeper than the stack of a thread.
+fn any_of(mut conditions: Vec<Expr>) -> Option<Expr> {
+    if conditions.len() < 2 {
+        return conditions.pop();
+    }
+    let others = conditions.split_off(conditions.len() / 2);
+    match (any_of(conditions), any_of(others)) {
+        (Some(one), Some(other)) => Some(one.or(other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -225,6 +240,24 @@ fn without_sessions(person: &Person) -> Result<RecordBatch, PipelineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_person_may_have_any_number_of_devices() {
+        let device = |number: i64, valid_to_us| PersonId {
+            id_type: IdType::Visitor.as_str(),
+            id: format!("v{number}"),
+            valid_from_us: None,
+            valid_to_us,
+            linked_at_us: None,
+        };
+        let always = (0..20_000).map(|number| device(number, None));
+        let shared = (20_000..22_000).map(|number| device(number, Some(number)));
+        let person = Person { person_id: "u:guest".to_owned(), ids: always.chain(shared).collect() };
+        let context = datafusion::prelude::SessionContext::new();
+        let events = RecordBatch::new_empty(scan_schema(Table::Events));
+        let frame = context.read_batch(events).unwrap().filter(person.owns(Table::Events)).unwrap();
+        assert_eq!(frame.count().await.unwrap(), 0);
+    }
 
     #[test]
     fn an_id_is_a_persons_before_a_users_and_a_users_before_a_visitors() {
