@@ -36,6 +36,8 @@ NEEDED = {
 }
 # Reports whose range the clock decides.
 RECENT = ("realtime",)
+# Reports that are not read from tables.
+WITHOUT_TABLES = ("ingest",)
 PARTS = {"{id}": "welcome"}
 # What formats stumble over.
 TEXTS = (
@@ -57,11 +59,11 @@ def main() -> int:
     with Touchline(checks) as touchline:
         key = touchline.key("north")
         touchline.command("account", "settings", "north", "goals=bought=purchase")
-        post_events(touchline, key)
+        late = post_events(touchline, key)
         touchline.wait_drained()
         touchline.run_jobs()
         for report in reports(touchline):
-            check_report(checks, touchline, key, report)
+            check_report(checks, touchline, key, report, late)
     return checks.finish()
 
 
@@ -76,8 +78,9 @@ def reports(touchline: Touchline) -> list[str]:
     return names
 
 
-def post_events(touchline: Touchline, key: Key) -> None:
-    """Sessions whose every text is one of ours, conversions of them, and the events of messages and sequences."""
+def post_events(touchline: Touchline, key: Key) -> int:
+    """Sessions whose every text is one of ours, conversions of them, and the events of messages and sequences. How many of
+    them come when their day is over."""
     events = []
     for place, text in enumerate(TEXTS):
         quoted = urllib.parse.quote(text)
@@ -102,9 +105,10 @@ def post_events(touchline: Touchline, key: Key) -> None:
     answer = touchline.post("/api/v1/events", {"events": events}, key)
     if answer.status != 202 or answer.json()["accepted"] != len(events):
         raise RuntimeError(f"the events answer {answer.status}: {answer.text()[:1_000]}")
+    return sum(event.get("timestamp", rfc3339(now()))[:10] < rfc3339(now())[:10] for event in events)
 
 
-def check_report(checks: Checks, touchline: Touchline, key: Key, report: str) -> None:
+def check_report(checks: Checks, touchline: Touchline, key: Key, report: str, late: int) -> None:
     start, end = around_now(3)
     span = {} if report in RECENT else {"from": rfc3339(start), "to": rfc3339(end)}
     parameters = {**span, "raw": 1, **NEEDED.get(report, {})}
@@ -116,10 +120,35 @@ def check_report(checks: Checks, touchline: Touchline, key: Key, report: str) ->
             return
         bodies[form] = answer.body
     expected = json.loads(bodies["json"], parse_float=Decimal)["data"]
+    if report not in (*RECENT, *WITHOUT_TABLES):
+        checks.equal(f"{report}: late events", json.loads(bodies["json"])["meta"]["late_events"], late)
     checks.true(f"{report} has {len(expected)} rows", len(expected) > 0)
     for reader, rows in READERS.items():
         form = reader.split()[0]
         compare(checks, f"{report}: {reader}", rows(bodies[form]), expected, same_cell if form == "csv" else same_value)
+    check_explained(checks, touchline, key, report, parameters, expected)
+
+
+def check_explained(
+    checks: Checks, touchline: Touchline, key: Key, report: str, parameters: dict, expected: Rows
+) -> None:
+    """What a report says that it asks can be asked by anybody, and gives the report's rows if it says so."""
+    answer = touchline.get(f"{REPORTS}{report}", key, explain="sql", **parameters)
+    if report in WITHOUT_TABLES:
+        checks.equal(f"{report}: has no SQL", answer.status, 400)
+        return
+    if not checks.equal(f"{report}: is explained", answer.status, 200):
+        return
+    explained = answer.json()
+    checks.true(f"{report}: files", all(file["rows"] > 0 for file in explained["files"]) and explained["files"], explained)
+    for number, statement in enumerate(explained["statements"]):
+        asked = touchline.post("/api/v1/sql", {"sql": statement["sql"]}, key)
+        name = f"{report}: statement {number} gives the {statement['gives']}"
+        if not checks.true(name, asked.status == 200, f"{asked.status} {asked.text()[:500]} {statement['sql']}"):
+            continue
+        if statement["gives"] == "answer" and report not in RECENT:
+            rows = json.loads(asked.body, parse_float=Decimal)["data"]
+            compare(checks, f"{report}: the rows of its SQL", rows, expected, same_value)
 
 
 def compare(checks: Checks, name: str, rows: Rows, expected: Rows, same: Callable[[object, object], bool]) -> None:

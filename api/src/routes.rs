@@ -61,6 +61,9 @@ const KEY_SCHEME: &str = "key";
         crate::report::answer::Envelope,
         crate::report::answer::Meta,
         crate::report::answer::Links,
+        crate::report::explanation::Explanation,
+        crate::report::explanation::ExplainedStatement,
+        crate::report::explanation::ExplainedFile,
     )),
 )]
 struct Description;

@@ -13,6 +13,7 @@ use touchline_schemas::control::ControlDb;
 
 use crate::auth::KeyCache;
 use crate::http_metrics::HttpMetrics;
+use crate::report::KeptAnswers;
 use crate::sql::{SqlPool, WorkerProgram};
 
 /// A cheap handle to [`Services`].
@@ -31,6 +32,8 @@ pub struct Services {
     pub ingest: Ingest,
     /// Answers reports.
     pub engine: QueryEngine,
+    /// Answers that may be asked for again.
+    pub answers: KeptAnswers,
     /// Carries out statements.
     pub sql: SqlPool,
     /// Runs jobs.
@@ -55,9 +58,22 @@ impl AppState {
         prometheus: PrometheusHandle,
     ) -> Self {
         let keys = KeyCache::new(config.auth.cache_ttl_s);
+        let answers = KeptAnswers::new(&config.query);
         let http_metrics = HttpMetrics::new();
         let sql = SqlPool::new(config.sql.clone(), engine.lake().root().to_owned(), WorkerProgram::this());
-        Self(Arc::new(Services { config, control, clock, ingest, engine, sql, runner, keys, prometheus, http_metrics }))
+        Self(Arc::new(Services {
+            config,
+            control,
+            clock,
+            ingest,
+            engine,
+            answers,
+            sql,
+            runner,
+            keys,
+            prometheus,
+            http_metrics,
+        }))
     }
 }
 

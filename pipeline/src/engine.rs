@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -12,6 +13,7 @@ use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
 
 use crate::PipelineError;
+use crate::explain::Recorder;
 use crate::scan::LakeScan;
 use crate::view::View;
 
@@ -69,7 +71,17 @@ impl QueryEngine {
             .with_target_partitions(self.threads)
             .with_information_schema(false)
             .set_bool("datafusion.execution.parquet.pushdown_filters", false);
-        SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime))
+        match self.view.as_ref().filter(|view| view.is_explained()) {
+            None => SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime)),
+            Some(view) => SessionContext::new_with_state(
+                SessionStateBuilder::new()
+                    .with_config(config)
+                    .with_runtime_env(Arc::clone(&self.runtime))
+                    .with_default_features()
+                    .with_analyzer_rules(Recorder::before_the_usual(view))
+                    .build(),
+            ),
+        }
     }
 
     /// The version of a table that queries of `tenant` see: that of the view, else the newest.
@@ -85,7 +97,7 @@ impl QueryEngine {
     pub async fn scan(&self, table: Table, tenant: Tenant) -> Result<(LakeScan, Arc<Snapshot>), PipelineError> {
         let snapshot = self.snapshot(table, tenant).await?;
         let scan = LakeScan::new(table, snapshot.files(tenant).to_vec());
-        Ok((self.counted(scan), snapshot))
+        Ok((self.counted(scan, snapshot.version), snapshot))
     }
 
     /// One tenant's rows of a table in the version that another table was computed from; in the version that queries see,
@@ -95,11 +107,11 @@ impl QueryEngine {
             Err(LakeError::VersionGone { .. } | LakeError::NoVersion { .. }) => self.snapshot(table, tenant).await?,
             found => found?,
         };
-        Ok(self.counted(LakeScan::new(table, found.files(tenant).to_vec())))
+        Ok(self.counted(LakeScan::new(table, found.files(tenant).to_vec()), found.version))
     }
 
-    fn counted(&self, scan: LakeScan) -> LakeScan {
-        self.view.iter().fold(scan, |scan, view| scan.counted(view.counter()))
+    fn counted(&self, scan: LakeScan, version: i64) -> LakeScan {
+        self.view.iter().fold(scan, |scan, view| scan.counted(view.planned(), version))
     }
 }
 

@@ -10,6 +10,7 @@ pub mod days;
 pub mod engine;
 pub mod error;
 pub mod event_sets;
+mod explain;
 pub mod funnel;
 mod gather;
 pub mod identities;
@@ -31,5 +32,6 @@ pub mod visitors;
 
 pub use engine::{QueryEngine, QueryOptions};
 pub use error::PipelineError;
+pub use explain::Statement;
 pub use reports::{Answer, AnswerMeta};
 pub use view::{AsOf, View};

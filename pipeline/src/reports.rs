@@ -56,6 +56,8 @@ pub struct AnswerMeta {
     pub watermark: Option<DateTime<Utc>>,
     /// Name and version of the definition behind the numbers.
     pub definition: &'static str,
+    /// Whether its rows are those of the last plan that was made for it; else they were counted by hand from such rows.
+    pub is_of_last_plan: bool,
 }
 
 impl AnswerMeta {
@@ -66,6 +68,7 @@ impl AnswerMeta {
             source_version: info.and_then(|info| info.source_version),
             watermark: info.and_then(|info| info.watermark),
             definition,
+            is_of_last_plan: false,
         }
     }
 }
@@ -93,7 +96,7 @@ pub enum Bots {
 
 async fn run(frame: DataFrame, meta: AnswerMeta) -> Result<Answer, PipelineError> {
     let batches = frame.execute_stream().await?;
-    Ok(Answer { schema: batches.schema(), batches, meta })
+    Ok(Answer { schema: batches.schema(), batches, meta: AnswerMeta { is_of_last_plan: true, ..meta } })
 }
 
 /// One tenant's rows of a derived table in a range of time.
@@ -106,7 +109,7 @@ async fn rows_in(
 ) -> Result<(SessionContext, DataFrame, AnswerMeta), PipelineError> {
     let (scan, snapshot) = engine.scan(table, tenant).await?;
     let context = engine.context();
-    let mut frame = context.read_table(std::sync::Arc::new(scan))?;
+    let mut frame = scan.frame(&context)?;
     for filter in range_filters(table, range) {
         frame = frame.filter(filter)?;
     }

@@ -4,8 +4,9 @@
 //! The file list comes from a snapshot, so a folder that holds more (a crashed writer's leftovers, compacted files) is
 //! never read twice. Filters on the table's time column leave out files by their statistics before anything is opened.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -15,11 +16,15 @@ use datafusion::common::{Result, ScalarValue, ToDFSchema};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::source::ParquetSource;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::provider_as_source;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, LogicalPlanBuilder, Operator, TableProviderFilterPushDown, TableType,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::prelude::{DataFrame, SessionContext};
 use touchline_lake::DataFile;
 use touchline_schemas::tables::Table;
 
@@ -31,23 +36,31 @@ pub struct LakeScan {
     table: Table,
     schema: SchemaRef,
     files: Vec<DataFile>,
-    planned_bytes: Arc<AtomicU64>,
+    planned: Arc<Planned>,
+    version: i64,
 }
 
 impl LakeScan {
     /// The rows of `files`, which belong to `table`.
     pub fn new(table: Table, files: Vec<DataFile>) -> Self {
-        Self { table, schema: scan_schema(table), files, planned_bytes: Arc::default() }
+        Self { table, schema: scan_schema(table), files, planned: Arc::default(), version: 0 }
     }
 
     /// The rows of change files of `table`: its columns, and whether a row went or came.
     pub fn changes(table: Table, files: Vec<DataFile>) -> Self {
-        Self { table, schema: with_views(&touchline_lake::change_schema(table)), files, planned_bytes: Arc::default() }
+        Self { schema: with_views(&touchline_lake::change_schema(table)), ..Self::new(table, files) }
     }
 
-    /// The same rows; the bytes of files that are planned to be read are added to `planned_bytes`.
-    pub(crate) fn counted(self, planned_bytes: Arc<AtomicU64>) -> Self {
-        Self { planned_bytes, ..self }
+    /// The same rows, as those of this version of the table; the files that are planned to be read are noted in `planned`.
+    pub(crate) fn counted(self, planned: Arc<Planned>, version: i64) -> Self {
+        Self { planned, version, ..self }
+    }
+
+    /// A query for all rows, over the table by its name.
+    pub(crate) fn frame(self, context: &SessionContext) -> Result<DataFrame> {
+        let name = self.table.name();
+        let plan = LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(self)), None)?.build()?;
+        Ok(DataFrame::new(context.state(), plan))
     }
 
     /// The same table, with those of its files that `keep` accepts.
@@ -59,6 +72,61 @@ impl LakeScan {
     /// Files that would be read.
     pub fn files(&self) -> &[DataFile] {
         &self.files
+    }
+}
+
+/// What queries planned to read: files that the range of time leaves, whole, though only the columns that are needed are
+/// read of them.
+#[derive(Debug, Default)]
+pub(crate) struct Planned {
+    bytes: AtomicU64,
+    files: Mutex<BTreeSet<PlannedFile>>,
+    are_files_noted: bool,
+}
+
+/// A file that was planned to be read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlannedFile {
+    /// Its table, by name.
+    pub table: &'static str,
+    /// The version that names it.
+    pub version: i64,
+    /// Path relative to the table's folder.
+    pub path: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+impl Planned {
+    /// Notes which files they are, and not only how large.
+    pub fn with_files() -> Self {
+        Self { are_files_noted: true, ..Self::default() }
+    }
+
+    /// Bytes of all files, those twice that were read twice.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The files, each once, in the order of tables and paths.
+    pub fn files(&self) -> Vec<PlannedFile> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn note(&self, table: Table, version: i64, files: &[&DataFile]) {
+        self.bytes.fetch_add(files.iter().map(|file| file.size_bytes).sum(), Ordering::Relaxed);
+        if self.are_files_noted {
+            let planned = |file: &&DataFile| PlannedFile {
+                table: table.name(),
+                version,
+                path: file.path.clone(),
+                rows: file.rows,
+                bytes: file.size_bytes,
+            };
+            self.files.lock().unwrap_or_else(PoisonError::into_inner).extend(files.iter().map(planned));
+        }
     }
 }
 
@@ -98,7 +166,7 @@ impl TableProvider for LakeScan {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let range = TimeBounds::of(filters, self.table.time_column());
         let files: Vec<&DataFile> = self.files.iter().filter(|file| range.may_hold(file)).collect();
-        self.planned_bytes.fetch_add(files.iter().map(|file| file.size_bytes).sum(), Ordering::Relaxed);
+        self.planned.note(self.table, self.version, &files);
         if files.is_empty() {
             let schema = match projection {
                 Some(columns) => Arc::new(self.schema.project(columns)?),

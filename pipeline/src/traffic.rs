@@ -254,7 +254,7 @@ async fn filtered(
 ) -> Result<Arc<dyn ExecutionPlan>, PipelineError> {
     let schema = scan.schema();
     let names: Vec<&str> = reader.projection().iter().map(|place| schema.field(*place).name().as_str()).collect();
-    let mut frame = context.read_table(Arc::new(scan))?;
+    let mut frame = scan.frame(context)?;
     for filter in filters {
         frame = frame.filter(filter)?;
     }
@@ -267,7 +267,7 @@ pub async fn days_of_rows(
     table: Table,
     files: Vec<DataFile>,
 ) -> Result<BTreeSet<NaiveDate>, PipelineError> {
-    let frame = engine.context().read_table(Arc::new(LakeScan::new(table, files)))?;
+    let frame = LakeScan::new(table, files).frame(&engine.context())?;
     let mut batches = frame.select_columns(&[table.time_column()])?.execute_stream().await?;
     let mut utc = Days::new(Tz::UTC);
     let mut days = BTreeSet::new();

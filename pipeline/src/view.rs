@@ -1,12 +1,14 @@
 //! What one question reads: one version of each table, however often it is looked at, and how many bytes of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use touchline_lake::{LakeError, LakeTable, Snapshot};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::Table;
+
+use crate::explain::{self, Reads, Statement};
+use crate::scan::{Planned, PlannedFile};
 
 /// The state of the lake that a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,7 +29,9 @@ pub struct View {
     /// The time that a version of the first table stands for. Held while a version is chosen.
     at: tokio::sync::Mutex<Option<DateTime<Utc>>>,
     chosen: Mutex<Vec<Looked>>,
-    planned_bytes: Arc<AtomicU64>,
+    planned: Arc<Planned>,
+    /// What was asked, of a question that is to be explained.
+    asked: Option<Mutex<Vec<Reads>>>,
 }
 
 /// A table that was looked at.
@@ -45,6 +49,31 @@ impl View {
     /// A view of which nothing has been looked at.
     pub fn new(as_of: AsOf) -> Self {
         Self { as_of, ..Self::default() }
+    }
+
+    /// The same, which also notes what is asked and which files that plans to read.
+    pub fn explained(self) -> Self {
+        Self { planned: Arc::new(Planned::with_files()), asked: Some(Mutex::default()), ..self }
+    }
+
+    /// Whether it notes what is asked.
+    pub fn is_explained(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// What was asked of the tables for an answer, in this order: see [`AnswerMeta::is_of_last_plan`].
+    ///
+    /// [`AnswerMeta::is_of_last_plan`]: crate::AnswerMeta::is_of_last_plan
+    pub fn statements(&self, is_of_last_plan: bool) -> Vec<Statement> {
+        let asked = self.asked.as_ref().map(|asked| asked.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        explain::statements(asked.unwrap_or_default(), is_of_last_plan)
+    }
+
+    /// Adds what a plan reads.
+    pub(crate) fn note(&self, reads: Reads) {
+        if let Some(asked) = &self.asked {
+            asked.lock().unwrap_or_else(PoisonError::into_inner).push(reads);
+        }
     }
 
     /// The state that it is about.
@@ -83,11 +112,16 @@ impl View {
     /// Bytes of the files that queries planned to read: those that the range of time leaves, whole, though only the
     /// columns that are needed are read of them.
     pub fn planned_bytes(&self) -> u64 {
-        self.planned_bytes.load(Ordering::Relaxed)
+        self.planned.bytes()
     }
 
-    /// Where scans count them.
-    pub(crate) fn counter(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.planned_bytes)
+    /// Those files, if the question is to be explained.
+    pub fn planned_files(&self) -> Vec<PlannedFile> {
+        self.planned.files()
+    }
+
+    /// Where scans note them.
+    pub(crate) fn planned(&self) -> Arc<Planned> {
+        Arc::clone(&self.planned)
     }
 }

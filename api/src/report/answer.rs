@@ -2,23 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
+use touchline_pipeline::reports::TimeRange;
 use touchline_pipeline::reports::rows::{ListKey, Page as ListPage};
+use touchline_pipeline::view::Looked;
 use touchline_pipeline::{Answer, AnswerMeta, AsOf, QueryEngine, View};
 use touchline_schemas::control::Scope;
 use touchline_schemas::tables::Table;
 use url::form_urlencoded;
 use utoipa::ToSchema;
 
-use super::params::{AS_OF, Parameter, ReportQuery, instant_text};
+use super::explanation::Explanation;
+use super::params::{AS_OF, EXPLAIN, Parameter, ReportQuery, instant_text};
 use super::tag::{KnownTags, Question};
 use super::{Cursor, Page};
 use crate::auth::Caller;
@@ -64,6 +68,8 @@ pub struct Asked {
     view: Arc<View>,
     question: Question,
     known: KnownTags,
+    /// Events of the days of the range that came when their day was over; of an answer of now.
+    late_events: OnceLock<u64>,
 }
 
 impl Asked {
@@ -97,8 +103,20 @@ impl Asked {
         let query = ReportQuery::parse(text, taken, max_limit, now)?;
         let delivery = Delivery::choose(&query, uri, headers)?;
         let question = Question::of(&[given, uri.path(), &query.normal_form(text), delivery.format.word()]);
-        let view = Arc::new(View::new(query.as_of));
-        Ok(Self { query, delivery, uri: uri.clone(), view, question, known: KnownTags::of(headers) })
+        if query.is_explained && delivery.format != Format::Json {
+            return Err(ApiError::NotAcceptable);
+        }
+        let view = View::new(query.as_of);
+        let view = Arc::new(if query.is_explained { view.explained() } else { view });
+        Ok(Self {
+            query,
+            delivery,
+            uri: uri.clone(),
+            view,
+            question,
+            known: KnownTags::of(headers),
+            late_events: OnceLock::new(),
+        })
     }
 
     /// The engine that answers: its queries see one version of each table, those of `as_of=` if it is given. The
@@ -108,18 +126,47 @@ impl Asked {
         for table in tables {
             engine.snapshot(*table, caller.tenant()).await?;
         }
+        if self.query.as_of == AsOf::Newest {
+            let (first, last) = days_of(self.query.range);
+            // Chosen once, as the versions are: the answer's tag names it.
+            let _ = self.late_events.set(state.control.late_events(caller.tenant(), first, last).await?);
+        }
         Ok(engine)
     }
 
-    /// 304, if the caller has the answer already: told from the versions of the tables alone.
-    pub fn unchanged(&self, definition: &'static str) -> Option<Response> {
+    /// The name of the answer's bytes.
+    fn tag(&self, definition: &str, looked_at: &[Looked], facts: Option<&str>) -> Option<HeaderValue> {
+        match self.late_events.get() {
+            None => self.question.tag(definition, looked_at, facts),
+            Some(late) => {
+                let facts = format!("{} {late}", facts.unwrap_or_default());
+                self.question.tag(definition, looked_at, (!looked_at.is_empty()).then_some(&facts))
+            }
+        }
+    }
+
+    /// The answer: 304 if the caller has it already, told from the versions of the tables alone; else the one that is kept,
+    /// or the one that `compute` gives.
+    pub async fn once(
+        &self,
+        state: &AppState,
+        definition: &'static str,
+        compute: impl Future<Output = Result<Response, ApiError>>,
+    ) -> Result<Response, ApiError> {
         let looked_at = self.view.looked_at();
-        let tag = self.question.tag(definition, &looked_at, None).filter(|tag| self.known.hold(tag))?;
+        match self.tag(definition, &looked_at, None) {
+            Some(tag) if self.known.hold(&tag) => Ok(self.unchanged(tag, &looked_at)),
+            Some(tag) if !self.known.hold_any() => state.answers.get_or(&tag, compute).await,
+            Some(_) | None => state.answers.in_turn(compute).await,
+        }
+    }
+
+    fn unchanged(&self, tag: HeaderValue, looked_at: &[Looked]) -> Response {
         let snapshot = looked_at.first().map(|looked| &looked.snapshot);
         let watermark = snapshot.and_then(|snapshot| snapshot.info.as_ref()).and_then(|info| info.watermark);
         let lake_version = snapshot.map(|snapshot| snapshot.version);
         let head = self.head(Some(tag), lake_version, watermark.map(instant_text));
-        Some((StatusCode::NOT_MODIFIED, head).into_response())
+        (StatusCode::NOT_MODIFIED, head).into_response()
     }
 
     /// Rows of a page. JSON always comes in pages; the other formats hold everything unless the caller wants a page of it.
@@ -136,6 +183,10 @@ impl Asked {
             after: self.query.after.clone().map(|cursor| (cursor.at, cursor.id)),
             limit: self.page_limit(default_limit).map(Page::query_limit),
         }
+    }
+
+    fn with_late_events(&self, meta: &Meta) -> Meta {
+        Meta { late_events: self.late_events.get().copied(), ..meta.clone() }
     }
 
     /// What stands in the head of every answer.
@@ -177,7 +228,7 @@ impl Asked {
         let view = Arc::new(View::new(query.as_of));
         // What is posted has no tag.
         let (question, known) = (Question::of(&[]), KnownTags::of(&HeaderMap::new()));
-        Ok(Self { query, delivery, uri: uri.clone(), view, question, known })
+        Ok(Self { query, delivery, uri: uri.clone(), view, question, known, late_events: OnceLock::new() })
     }
 
     /// The address of the page after `cursor`, relative to this server.
@@ -185,6 +236,12 @@ impl Asked {
         let next = self.query.next_page(self.uri.query().unwrap_or_default(), cursor);
         format!("{}?{next}", self.uri.path())
     }
+}
+
+/// The first and the last day of UTC that a range touches.
+fn days_of(range: TimeRange) -> (Option<NaiveDate>, Option<NaiveDate>) {
+    let last = range.to.map(|to| to.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(to));
+    (range.from.map(|from| from.date_naive()), last.map(|last| last.date_naive()))
 }
 
 /// What rows were computed from.
@@ -205,7 +262,8 @@ pub struct Meta {
     pub from: Option<String>,
     /// End of the range, excluded; null when it is open.
     pub to: Option<String>,
-    /// Events of the range that came in after it was complete; null where that is not known: no table counts them yet.
+    /// Events of the account, on days of UTC that the range touches, that came in when their day was over: how much what
+    /// was counted before may have changed. Null for earlier states, and where nothing was read from the lake.
     pub late_events: Option<u64>,
     /// Whether everything that was received up to the end of the range is in the answer: the watermark reaches it. What
     /// comes late may still change it.
@@ -213,6 +271,9 @@ pub struct Meta {
     /// What it was made of, if not of tables.
     #[serde(skip)]
     facts: Option<String>,
+    /// As [`AnswerMeta`] has it.
+    #[serde(skip)]
+    pub(super) is_of_last_plan: bool,
 }
 
 impl Meta {
@@ -222,6 +283,7 @@ impl Meta {
             lake_version: Some(answer.lake_version),
             source_version: answer.source_version,
             watermark: answer.watermark.map(instant_text),
+            is_of_last_plan: answer.is_of_last_plan,
             complete: answer.watermark.zip(query.range.to).is_some_and(|(watermark, to)| watermark >= to),
             ..Self::without_lake(answer.definition, query)
         }
@@ -241,6 +303,7 @@ impl Meta {
             late_events: None,
             complete: false,
             facts: None,
+            is_of_last_plan: false,
         }
     }
 
@@ -286,6 +349,7 @@ struct Tail<'a> {
 pub async fn list(asked: &Asked, found: Answer, key: ListKey, default_limit: usize) -> Result<Response, ApiError> {
     let meta = Meta::of(&found.meta, &asked.query);
     match asked.page_limit(default_limit) {
+        Some(_) if asked.query.is_explained => explained(asked, &meta),
         None => all(asked, &found.schema, found.batches, &meta).await,
         Some(limit) => {
             let rows = Page::collect(found.batches, limit, key).await?;
@@ -309,8 +373,26 @@ where
     S: Stream<Item = Result<RecordBatch, E>> + Send + Unpin + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
+    if asked.query.is_explained {
+        return explained(asked, meta);
+    }
     let first = batches.next().await.transpose().map_err(|source| FormatError::Query(Box::new(source)))?;
     respond(asked, schema, stream::iter(first.map(Ok)).chain(batches), meta, Links { next: None })
+}
+
+/// Answers with how the answer would come about. Its rows are never computed, unless the report counts by hand.
+fn explained(asked: &Asked, meta: &Meta) -> Result<Response, ApiError> {
+    let looked_at = asked.view.looked_at();
+    if looked_at.is_empty() {
+        let detail = "this report is not read from the lake: there is no SQL to show";
+        return Err(ApiError::Query(vec![ProblemItem::parameter(EXPLAIN, "unknown_parameter", detail)]));
+    }
+    let tag = asked.tag(meta.definition, &looked_at, meta.facts.as_deref());
+    let meta = &asked.with_late_events(meta);
+    let mut headers = asked.head(tag, meta.lake_version, meta.watermark.clone());
+    headers.insert(header::CONTENT_TYPE, asked.delivery.format.content_type());
+    let body = serde_json::to_vec(&Explanation::of(&asked.view, meta)).map_err(FormatError::from)?;
+    Ok((headers, body).into_response())
 }
 
 fn respond<S, E>(asked: &Asked, schema: &SchemaRef, batches: S, meta: &Meta, links: Links) -> Result<Response, ApiError>
@@ -323,7 +405,8 @@ where
         let detail = "this report is not read from the lake, and knows no earlier state of itself";
         return Err(ApiError::Query(vec![ProblemItem::parameter(AS_OF, "unknown_parameter", detail)]));
     }
-    let tag = asked.question.tag(meta.definition, &looked_at, meta.facts.as_deref());
+    let tag = asked.tag(meta.definition, &looked_at, meta.facts.as_deref());
+    let meta = &asked.with_late_events(meta);
     let is_known = asked.known.hold_any() || tag.as_ref().is_some_and(|tag| asked.known.hold(tag));
     let mut headers = asked.head(tag, meta.lake_version, meta.watermark.clone());
     if is_known {
@@ -371,6 +454,7 @@ mod tests {
             source_version: Some(9),
             watermark: DateTime::from_timestamp(1_767_225_600, 0),
             definition: "sessions/1",
+            is_of_last_plan: true,
         };
         Meta::of(&answer, query)
     }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use utoipa::openapi::header::Header;
 use utoipa::openapi::response::Response;
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
 
 use super::answer::Envelope;
+use super::explanation::Explanation;
 use crate::format::Format;
 
 /// The rows of a report in every format, with what stands in the head.
@@ -24,7 +25,9 @@ const HEADERS: [(&str, Type, &str); 5] = [
 
 impl IntoResponses for ReportRows {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let rows = HEADERS.into_iter().fold(every_format(), |rows, (name, kind, description)| {
+        let explanation = Ref::from_schema_name(Explanation::name());
+        let json = RefOr::T(OneOfBuilder::new().item(envelope()).item(explanation).build().into());
+        let rows = HEADERS.into_iter().fold(every_format(&json), |rows, (name, kind, description)| {
             let mut header = Header::new(ObjectBuilder::new().schema_type(SchemaType::Type(kind)));
             header.description = Some(description.to_owned());
             rows.header(name, header)
@@ -40,18 +43,22 @@ pub struct SqlRows;
 
 impl IntoResponses for SqlRows {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        BTreeMap::from([("200".to_owned(), RefOr::T(every_format().build()))])
+        BTreeMap::from([("200".to_owned(), RefOr::T(every_format(&envelope().into()).build()))])
     }
 }
 
-fn every_format() -> ResponseBuilder {
+fn every_format(json: &RefOr<Schema>) -> ResponseBuilder {
     let rows = ResponseBuilder::new().description("The rows; the same in every format");
-    Format::ALL.into_iter().fold(rows, |rows, format| rows.content(format.media_type(), content(format)))
+    Format::ALL.into_iter().fold(rows, |rows, format| rows.content(format.media_type(), content(format, json.clone())))
 }
 
-fn content(format: Format) -> Content {
+fn envelope() -> Ref {
+    Ref::from_schema_name(Envelope::name())
+}
+
+fn content(format: Format, json: RefOr<Schema>) -> Content {
     match format {
-        Format::Json => Content::new(Some(Ref::from_schema_name(Envelope::name()))),
+        Format::Json => Content::new(Some(json)),
         Format::Csv | Format::Ndjson => {
             Content::new(Some(ObjectBuilder::new().schema_type(SchemaType::Type(Type::String))))
         }

@@ -24,6 +24,8 @@ const LOOKBACK_DAYS: std::ops::RangeInclusive<u16> = 1..=365;
 
 /// Which state of the lake is asked about.
 pub const AS_OF: &str = "as_of";
+/// What is wanted to know about the answer instead of it.
+pub const EXPLAIN: &str = "explain";
 /// Whose days count; a report that has days names it among its own.
 pub const TIME_ZONE: &str = "tz";
 /// The days of accounts that have not chosen others.
@@ -83,6 +85,9 @@ pub struct CommonParams {
     /// `YYYY-MM-DD`. Versions can be asked for as long as the lake keeps them, two days at least. Default: now.
     #[param(example = "2026-01-15T12:00:00Z")]
     pub as_of: Option<String>,
+    /// `sql`: instead of the rows, which SQL was asked of the tables, and which files that plans to read. As JSON only.
+    #[param(example = "sql")]
+    pub explain: Option<String>,
     /// `json`, `ndjson`, `csv`, `parquet` or `arrow`; before the path's suffix and `Accept`.
     #[param(example = "csv")]
     pub format: Option<String>,
@@ -101,6 +106,9 @@ pub struct RecentParams {
     /// `YYYY-MM-DD`. Versions can be asked for as long as the lake keeps them, two days at least. Default: now.
     #[param(example = "2026-01-15T12:00:00Z")]
     pub as_of: Option<String>,
+    /// `sql`: instead of the rows, which SQL was asked of the tables, and which files that plans to read. As JSON only.
+    #[param(example = "sql")]
+    pub explain: Option<String>,
     /// `json`, `ndjson`, `csv`, `parquet` or `arrow`; before the path's suffix and `Accept`.
     #[param(example = "csv")]
     pub format: Option<String>,
@@ -125,6 +133,9 @@ pub struct AllTimeParams {
     /// `YYYY-MM-DD`. Versions can be asked for as long as the lake keeps them, two days at least. Default: now.
     #[param(example = "2026-01-15T12:00:00Z")]
     pub as_of: Option<String>,
+    /// `sql`: instead of the rows, which SQL was asked of the tables, and which files that plans to read. As JSON only.
+    #[param(example = "sql")]
+    pub explain: Option<String>,
     /// `json`, `ndjson`, `csv`, `parquet` or `arrow`; before the path's suffix and `Accept`.
     #[param(example = "csv")]
     pub format: Option<String>,
@@ -249,6 +260,8 @@ pub struct ReportQuery {
     pub lookback_days: Option<u16>,
     /// What the report reads itself, by name.
     pub own: BTreeMap<&'static str, String>,
+    /// Whether the caller wants to know how the answer comes about, instead of it.
+    pub is_explained: bool,
     /// The format by name.
     pub format: Option<Format>,
     /// The choices about CSV.
@@ -340,6 +353,9 @@ impl Reader<'_> {
             "to" => self.set(name, value, instant(value), "RFC 3339 or YYYY-MM-DD", |parsed, at| parsed.range.to = at),
             AS_OF => self.set(name, value, as_of(value), "a version, RFC 3339 or YYYY-MM-DD", |parsed, as_of| {
                 parsed.as_of = as_of.unwrap_or_default();
+            }),
+            EXPLAIN => self.set(name, value, (value == "sql").then_some(true), "`sql`", |parsed, is_explained| {
+                parsed.is_explained = is_explained == Some(true);
             }),
             "format" => {
                 let form = "`json`, `ndjson`, `csv`, `parquet` or `arrow`";
@@ -599,7 +615,7 @@ mod tests {
     fn every_parameter_arrives() {
         let cursor = Cursor { at: now(), id: "s1".to_owned() };
         let query = format!(
-            "model=markov&order=2&event_type=sign%20up&lookback_days=7&by=utm_source&bots=only&filter%5Bchannel%5D=a%26b&filter[country]=DE&limit=5&cursor={}&depth=3&format=csv&bom=1&raw=1&as_of=17",
+            "model=markov&order=2&event_type=sign%20up&lookback_days=7&by=utm_source&bots=only&filter%5Bchannel%5D=a%26b&filter[country]=DE&limit=5&cursor={}&depth=3&format=csv&bom=1&raw=1&as_of=17&explain=sql",
             cursor.encode()
         );
         let parsed = parse(&query, &ALL).unwrap();
@@ -616,6 +632,7 @@ mod tests {
                 after: Some(cursor),
                 model: Some("markov".to_owned()),
                 order: Some(2),
+                is_explained: true,
                 event_type: Some("sign up".to_owned()),
                 lookback_days: Some(7),
                 own: BTreeMap::from([("depth", "3".to_owned())]),

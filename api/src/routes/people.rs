@@ -45,13 +45,13 @@ pub async fn get_person(
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
     let engine = asked.engine(&state, &caller, &people::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(people::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let person = find(&engine, &caller, &without_suffix(&id)).await?;
-    let found = people::query(&engine, caller.tenant(), &person).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let person = find(&engine, &caller, &without_suffix(&id)).await?;
+        let found = people::query(&engine, caller.tenant(), &person).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, people::DEFINITION, compute).await
 }
 
 /// The person whose id it is. An id that nobody has and one of another account are one and the same.

@@ -42,9 +42,9 @@ pub async fn get_rejected(
         page: asked.list_page(default_limit),
     };
     let engine = asked.engine(&state, &caller, &rejected::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(rejected::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = rejected::query(&engine, caller.tenant(), &params).await?;
-    answer::list(&asked, found, rejected::KEY, default_limit).await
+    let compute = async {
+        let found = rejected::query(&engine, caller.tenant(), &params).await?;
+        answer::list(&asked, found, rejected::KEY, default_limit).await
+    };
+    asked.once(&state, rejected::DEFINITION, compute).await
 }

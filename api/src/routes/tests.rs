@@ -268,7 +268,7 @@ async fn ingest_report_has_the_same_rows_in_both_formats() {
         IngestCounts { tenant, hour: start(), received: 10, stored: 7, duplicates: 2, rejected: 1, max_lag_ms: 5 };
     let other =
         IngestCounts { tenant: Tenant { environment: Environment::Test, ..tenant }, received: 99, ..counts.clone() };
-    api.state.control.record_ingest("node", 1, &[counts, other]).await.unwrap();
+    api.state.control.record_ingest("node", 1, &[counts, other], &[]).await.unwrap();
     let key = api.key("can_view_reports").await;
 
     let json = api.get("/api/v1/reports/ingest", &key).await;

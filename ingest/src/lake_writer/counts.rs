@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use touchline_schemas::Tenant;
-use touchline_schemas::control::IngestCounts;
+use touchline_schemas::control::{IngestCounts, LateEvents};
 
 /// The counts of one segment, as they stand in its commit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,21 @@ pub struct SegmentCounts {
     pub segment: i64,
     /// Its counts.
     pub hours: Vec<HourCounts>,
+    /// Its stored events that came when their day was over. Commits of before it was counted say nothing of them.
+    #[serde(default)]
+    pub late: Vec<LateCounts>,
+}
+
+/// Events of one tenant and day of UTC that were received when the day was over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LateCounts {
+    /// Whose they are.
+    #[serde(flatten)]
+    pub tenant: Tenant,
+    /// The day on which they happened.
+    pub day: NaiveDate,
+    /// How many.
+    pub events: u64,
 }
 
 /// Counts of one tenant's events that arrived in one hour.
@@ -67,9 +82,9 @@ impl Counter {
     }
 
     /// The counts as they go into the commit.
-    pub fn counts(&self, node: &str, segment: i64) -> SegmentCounts {
+    pub fn counts(&self, node: &str, segment: i64, late: Vec<LateCounts>) -> SegmentCounts {
         let hours = self.0.iter().map(|(&(tenant, hour), &tally)| HourCounts { tenant, hour, tally });
-        SegmentCounts { node: node.to_owned(), segment, hours: hours.collect() }
+        SegmentCounts { node: node.to_owned(), segment, hours: hours.collect(), late }
     }
 }
 
@@ -88,5 +103,15 @@ impl SegmentCounts {
                 max_lag_ms: tally.max_lag_ms,
             })
             .collect()
+    }
+
+    /// The late events as the control database keeps them.
+    pub fn late_rows(&self) -> Vec<LateEvents> {
+        let row = |LateCounts { tenant, day, events }: &LateCounts| LateEvents {
+            tenant: *tenant,
+            day: *day,
+            events: *events,
+        };
+        self.late.iter().map(row).collect()
     }
 }

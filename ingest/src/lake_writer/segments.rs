@@ -17,7 +17,7 @@ use touchline_schemas::tables::Table;
 use touchline_schemas::{IdType, Tenant};
 
 use super::catch_up::catch_up;
-use super::counts::{Counter, SegmentCounts, Tally};
+use super::counts::{Counter, LateCounts, SegmentCounts, Tally};
 use super::rows::{self, EventRow};
 use crate::event_ids::{EventIdIndex, IdHash, IndexError};
 use crate::log::{LogWriter, Segment, SegmentFile};
@@ -166,7 +166,7 @@ impl LakeWriter {
         let counts = info.and_then(|info| self.counts_of(info)).filter(|counts| counts.segment == number);
         let counts =
             counts.ok_or_else(|| LakeWriterError::NotReadBack { version, segment: number, node: self.node.clone() })?;
-        self.control.record_ingest(&self.node, number, &counts.ledger_rows()).await?;
+        self.control.record_ingest(&self.node, number, &counts.ledger_rows(), &counts.late_rows()).await?;
         Ok(())
     }
 
@@ -218,7 +218,8 @@ impl LakeWriter {
             let before = self.lake.table(Table::Events).commit_info(based_on).await?;
             before.and_then(|info| info.watermark)
         };
-        let counts = serde_json::to_value(fresh.counter.counts(&self.node, number)).unwrap_or_default();
+        let counts = fresh.counter.counts(&self.node, number, fresh.late());
+        let counts = serde_json::to_value(counts).unwrap_or_default();
         Ok(Commit {
             add: files,
             remove: Vec::new(),
@@ -397,6 +398,17 @@ struct Fresh<'r> {
     ids: Vec<IdHash>,
     counter: Counter,
     watermark_us: Option<i64>,
+}
+
+impl Fresh<'_> {
+    /// How many of them came when the day on which they happened was over.
+    fn late(&self) -> Vec<LateCounts> {
+        let late = self.rows.iter().map(|(&(tenant, day), rows)| {
+            let is_late = |row: &&EventRow<'_>| date_of(row.received_at_us) > day;
+            LateCounts { tenant, day, events: rows.iter().filter(is_late).count() as u64 }
+        });
+        late.filter(|counts| counts.events > 0).collect()
+    }
 }
 
 fn is_erased(event: &LoggedEvent<'_>, tenant: Tenant, erasures: &Erasures) -> bool {

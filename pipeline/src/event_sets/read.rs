@@ -4,7 +4,6 @@
 //! set of each of its keys. Nothing is sorted on the way, and nobody waits for all rows.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -55,7 +54,7 @@ impl Part {
 pub async fn count(engine: &QueryEngine, events: LakeScan, source: &Source) -> Result<u64, PipelineError> {
     let context = engine.context();
     let types = source.event_types.iter().map(|event_type| lit(*event_type)).collect();
-    let frame = context.read_table(Arc::new(events))?;
+    let frame = events.frame(&context)?;
     let frame = frame.select_columns(&[TextField::EventType.column()])?;
     Ok(frame.filter(col(TextField::EventType.column()).in_list(types, false))?.count().await? as u64)
 }
@@ -90,8 +89,8 @@ async fn read_into(
     // Where few events are wanted, the other columns of the rest need not be decoded.
     context.state_ref().write().config_mut().options_mut().execution.parquet.pushdown_filters = true;
     let types = source.event_types.iter().map(|event_type| lit(*event_type)).collect();
-    let frame = context
-        .read_table(Arc::new(events))?
+    let frame = events
+        .frame(&context)?
         .filter(col(TextField::EventType.column()).in_list(types, false))?
         .select_columns(&column_names())?;
     let plan = frame.create_physical_plan().await?;

@@ -1,7 +1,6 @@
 //! What other goals would count, over the deliveries and events that are there.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use arrow::array::{Array, StringViewArray};
 use serde::Serialize;
@@ -41,7 +40,7 @@ pub struct Compared {
 /// What one set of goals and another count for all deliveries of a tenant.
 pub async fn compare(engine: &QueryEngine, tenant: Tenant, goals: [&Goals; 2]) -> Result<Vec<Compared>, PipelineError> {
     let (identities, _) = engine.scan(Table::Identities, tenant).await?;
-    let rows = engine.context().read_table(Arc::new(identities))?.collect().await?;
+    let rows = identities.frame(&engine.context())?.collect().await?;
     let people = People::new(Identity::read(&rows)?);
     let mut messages: HashMap<String, [Option<String>; 4]> = HashMap::new();
     let mut rows: BTreeMap<([Option<String>; 4], String), [Counted; 2]> = BTreeMap::new();
@@ -74,7 +73,7 @@ async fn conversions(
     let (deliveries, _) = engine.scan(Table::MessageDeliveries, tenant).await?;
     let mut names = vec![column::ATTEMPT_ID, column::PERSON_ID, column::EXPOSED_AT];
     names.extend(message_rollups::DIMENSIONS);
-    let frame = engine.context().read_table(Arc::new(deliveries))?.select_columns(&names)?;
+    let frame = deliveries.frame(&engine.context())?.select_columns(&names)?;
     let mut journeys = Journeys::default();
     for batch in frame.collect().await? {
         let (attempts, persons) = (texts(&batch, column::ATTEMPT_ID)?, texts(&batch, column::PERSON_ID)?);

@@ -1,7 +1,6 @@
 //! The events of an account's goals.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, StringViewArray};
 use datafusion::error::Result;
@@ -96,8 +95,8 @@ pub async fn goal_events(
     types.sort_unstable();
     types.dedup();
     let types = types.into_iter().map(lit).collect();
-    let frame = context
-        .read_table(Arc::new(scan))?
+    let frame = scan
+        .frame(&context)?
         .filter(col(TextField::EventType.column()).in_list(types, false))?
         .filter(col(events::IS_BOT).is_not_true())?
         .select_columns(&columns(goals))?;

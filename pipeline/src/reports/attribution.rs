@@ -5,9 +5,8 @@
 
 mod journeys;
 
-use arrow::datatypes::DataType;
 use datafusion::functions_aggregate::expr_fn::sum;
-use datafusion::logical_expr::{cast, lit};
+use datafusion::logical_expr::lit;
 use datafusion::prelude::{DataFrame, col};
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::{Table, attribution as column};
@@ -133,5 +132,5 @@ fn stored(frame: DataFrame, model: Model, by: &str) -> Result<DataFrame, Pipelin
     ];
     let frame = frame.filter(col(column::MODEL).eq(lit(model.as_str())))?;
     let frame = frame.aggregate(vec![col(by)], measures)?;
-    Ok(frame.select(vec![cast(col(by), DataType::Utf8View).alias(by), col(CONVERSIONS), col(VALUE), col(TOUCHES)])?)
+    Ok(frame.select([by, CONVERSIONS, VALUE, TOUCHES].map(col))?)
 }

@@ -42,8 +42,10 @@ pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Res
     ];
     let mut measures = vec![count(lit(1_i64)).alias("visitors")];
     measures.extend(totals.map(|(name, source)| sum(col(source)).alias(name)));
+    let columns = [by, "visitors"].into_iter().chain(totals.map(|(name, _)| name)).map(col);
     let frame = frame
         .aggregate(vec![col(format!("first_touch_{by}")).alias(by)], measures)?
+        .select(columns.collect::<Vec<_>>())?
         .sort(vec![col("visitors").sort(false, false), col(by).sort(true, true)])?
         .limit(0, params.limit)?;
     run(frame, meta).await

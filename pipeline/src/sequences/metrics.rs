@@ -301,7 +301,7 @@ fn failed_checks(calendar: &str, is_step: bool, counts: &Counts, unique_entrants
 /// The rows of a scope, from the runs of a scan of `sequence_runs`.
 pub async fn metric_rows(engine: &QueryEngine, runs: LakeScan, scope: Scope) -> Result<Vec<MetricRow>, PipelineError> {
     let context = engine.context();
-    let frame = context.read_table(Arc::new(runs))?.select_columns(&run_columns())?;
+    let frame = runs.frame(&context)?.select_columns(&run_columns())?;
     let read = |metrics: &mut Metrics, batch: &RecordBatch| {
         StoredRuns::read(batch)?.iter().for_each(|(run, person_id)| metrics.add(&run, person_id));
         Ok(())

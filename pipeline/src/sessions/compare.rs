@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -133,7 +132,7 @@ pub async fn compare(
     let rows: u64 = scan.files().iter().map(|file| file.rows).sum();
     let shares = rows.div_ceil(ROWS_AT_ONCE).max(1);
     let sides = rules.map(|rules| Side::new(rules, own_domains));
-    let frame = people(engine.context().read_table(Arc::new(scan))?, range, &sides)?;
+    let frame = people(scan.frame(&engine.context())?, range, &sides)?;
     let mut found =
         Comparison { events: 0, sessions: [0; 2], differing: 0, reasons: BTreeMap::new(), rows: Vec::new() };
     for share in 0..shares {

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 use serde::Serialize;
 
+use super::late_events::{self, LateEvents};
 use super::{ControlDb, ControlError};
 use crate::tenant::Tenant;
 
@@ -108,9 +109,15 @@ impl From<Sums> for IngestHour {
 }
 
 impl ControlDb {
-    /// Records what a segment of a node's log brought: all of `rows` or nothing. A segment that was recorded before
-    /// (by an attempt that died after this) is not counted again.
-    pub async fn record_ingest(&self, node: &str, segment: i64, rows: &[IngestCounts]) -> Result<(), ControlError> {
+    /// Records what a segment of a node's log brought: all of `rows` and `late`, or nothing. A segment that was recorded
+    /// before (by an attempt that died after this) is not counted again.
+    pub async fn record_ingest(
+        &self,
+        node: &str,
+        segment: i64,
+        rows: &[IngestCounts],
+        late: &[LateEvents],
+    ) -> Result<(), ControlError> {
         let rows: Vec<entity::ActiveModel> =
             by_tenant_and_hour(rows).into_values().map(|counts| row(node, segment, &counts)).collect();
         let during = || ControlError::during("record ingest counts");
@@ -120,6 +127,10 @@ impl ControlDb {
             ..TransactionOptions::default()
         };
         let transaction = self.db.begin_with_options(options).await.map_err(during())?;
+        let recorded = entity::Entity::find().filter(Column::Node.eq(node)).filter(Column::Segment.eq(segment));
+        if recorded.one(&transaction).await.map_err(during())?.is_none() {
+            late_events::add(&transaction, late).await.map_err(during())?;
+        }
         for statement in rows.chunks(ROWS_PER_STATEMENT) {
             let key = [Column::Node, Column::Segment, Column::AccountId, Column::Environment, Column::Hour];
             entity::Entity::insert_many(statement.to_vec())
@@ -252,9 +263,9 @@ mod tests {
     #[tokio::test]
     async fn segments_and_nodes_are_summed_per_hour() {
         let control = ControlDb::open_in_memory().await.unwrap();
-        control.record_ingest("a", 1, &[counts(0, 10, 5), counts(HOUR_S, 20, 6)]).await.unwrap();
-        control.record_ingest("a", 2, &[counts(HOUR_S, 30, 2)]).await.unwrap();
-        control.record_ingest("b", 1, &[counts(HOUR_S, 40, 9)]).await.unwrap();
+        control.record_ingest("a", 1, &[counts(0, 10, 5), counts(HOUR_S, 20, 6)], &[]).await.unwrap();
+        control.record_ingest("a", 2, &[counts(HOUR_S, 30, 2)], &[]).await.unwrap();
+        control.record_ingest("b", 1, &[counts(HOUR_S, 40, 9)], &[]).await.unwrap();
         assert_eq!(report(&control).await, [(0, 10, 8, 5), (1, 90, 84, 9)]);
     }
 
@@ -262,7 +273,7 @@ mod tests {
     async fn segment_recorded_twice_counts_once() {
         let control = ControlDb::open_in_memory().await.unwrap();
         for _ in 0..2 {
-            control.record_ingest("a", 1, &[counts(0, 10, 5)]).await.unwrap();
+            control.record_ingest("a", 1, &[counts(0, 10, 5)], &[]).await.unwrap();
         }
         assert_eq!(report(&control).await, [(0, 10, 8, 5)]);
     }
@@ -270,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn rows_of_one_hour_in_one_call_are_summed() {
         let control = ControlDb::open_in_memory().await.unwrap();
-        control.record_ingest("a", 1, &[counts(0, 10, 5), counts(HOUR_S - 1, 5, 7)]).await.unwrap();
+        control.record_ingest("a", 1, &[counts(0, 10, 5), counts(HOUR_S - 1, 5, 7)], &[]).await.unwrap();
         assert_eq!(report(&control).await, [(0, 15, 11, 7)]);
     }
 
@@ -278,7 +289,7 @@ mod tests {
     async fn other_environments_are_not_seen_and_the_range_is_half_open() {
         let control = ControlDb::open_in_memory().await.unwrap();
         let other = IngestCounts { tenant: tenant(Environment::Test), ..counts(0, 99, 1) };
-        control.record_ingest("a", 1, &[counts(0, 10, 5), other, counts(HOUR_S, 20, 5)]).await.unwrap();
+        control.record_ingest("a", 1, &[counts(0, 10, 5), other, counts(HOUR_S, 20, 5)], &[]).await.unwrap();
         let hours = control.ingest_report(tenant(Environment::Live), at(0), at(HOUR_S)).await.unwrap();
         assert_eq!(hours.into_iter().map(|hour| hour.received).collect::<Vec<_>>(), [10]);
     }
@@ -286,9 +297,9 @@ mod tests {
     #[tokio::test]
     async fn segment_without_counts_or_with_very_many_is_fine() {
         let control = ControlDb::open_in_memory().await.unwrap();
-        control.record_ingest("a", 1, &[]).await.unwrap();
+        control.record_ingest("a", 1, &[], &[]).await.unwrap();
         let many: Vec<IngestCounts> = (0..1_201).map(|hour| counts(hour * HOUR_S, 3, 1)).collect();
-        control.record_ingest("a", 2, &many).await.unwrap();
+        control.record_ingest("a", 2, &many, &[]).await.unwrap();
         let hours = control.ingest_report(tenant(Environment::Live), at(0), at(2_000 * HOUR_S)).await.unwrap();
         assert_eq!(hours.len(), many.len());
     }

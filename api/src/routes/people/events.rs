@@ -42,10 +42,10 @@ pub async fn get_events(
         page: asked.list_page(default_limit),
     };
     let engine = asked.engine(&state, &caller, &events::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(events::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let person = find(&engine, &caller, &id).await?;
-    let found = events::query(&engine, caller.tenant(), &person, &params).await?;
-    answer::list(&asked, found, events::KEY, default_limit).await
+    let compute = async {
+        let person = find(&engine, &caller, &id).await?;
+        let found = events::query(&engine, caller.tenant(), &person, &params).await?;
+        answer::list(&asked, found, events::KEY, default_limit).await
+    };
+    asked.once(&state, events::DEFINITION, compute).await
 }

@@ -36,11 +36,11 @@ pub async fn get_ids(
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
     let engine = asked.engine(&state, &caller, &ids::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(ids::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let person = find(&engine, &caller, &id).await?;
-    let found = ids::query(&engine, caller.tenant(), &person).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let person = find(&engine, &caller, &id).await?;
+        let found = ids::query(&engine, caller.tenant(), &person).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, ids::DEFINITION, compute).await
 }

@@ -47,10 +47,10 @@ pub async fn get_sessions(
         page: asked.list_page(default_limit),
     };
     let engine = asked.engine(&state, &caller, &sessions::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(sessions::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let person = find(&engine, &caller, &id).await?;
-    let found = sessions::query(&engine, caller.tenant(), &person, &params).await?;
-    answer::list(&asked, found, KEY, default_limit).await
+    let compute = async {
+        let person = find(&engine, &caller, &id).await?;
+        let found = sessions::query(&engine, caller.tenant(), &person, &params).await?;
+        answer::list(&asked, found, KEY, default_limit).await
+    };
+    asked.once(&state, sessions::DEFINITION, compute).await
 }

@@ -55,11 +55,11 @@ pub async fn get_touches(
         limit: asked.query.limit,
     };
     let engine = asked.engine(&state, &caller, &touches::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(touches::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let person = find(&engine, &caller, &id).await?;
-    let found = touches::query(&engine, caller.tenant(), &person, &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let person = find(&engine, &caller, &id).await?;
+        let found = touches::query(&engine, caller.tenant(), &person, &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, touches::DEFINITION, compute).await
 }

@@ -32,10 +32,10 @@ pub async fn get_rejected_reasons(
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &[])?;
     let engine = asked.engine(&state, &caller, &TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = reasons::query(&engine, caller.tenant(), asked.query.range).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = reasons::query(&engine, caller.tenant(), asked.query.range).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, DEFINITION, compute).await
 }

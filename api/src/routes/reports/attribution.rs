@@ -80,10 +80,10 @@ pub async fn get_attribution(
         limit: asked.query.limit,
     };
     let engine = asked.engine(&state, &caller, &[attribution::table(&params)?]).await?;
-    if let Some(unchanged) = asked.unchanged(attribution::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = attribution::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = attribution::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, attribution::DEFINITION, compute).await
 }

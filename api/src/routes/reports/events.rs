@@ -41,10 +41,10 @@ pub async fn get_events(
         limit: asked.query.limit,
     };
     let engine = asked.engine(&state, &caller, &events::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(events::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = events::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = events::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, events::DEFINITION, compute).await
 }

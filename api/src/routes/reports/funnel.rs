@@ -61,10 +61,10 @@ pub async fn get_funnel(
         by: asked.query.by.clone(),
     };
     let engine = asked.engine(&state, &caller, &funnel::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(funnel::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = funnel::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = funnel::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, funnel::DEFINITION, compute).await
 }

@@ -62,12 +62,12 @@ pub async fn get_messages(
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
     let engine = asked.engine(&state, &caller, &messages::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(messages::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = messages::query(&engine, caller.tenant(), &params(&asked)).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = messages::query(&engine, caller.tenant(), &params(&asked)).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, messages::DEFINITION, compute).await
 }
 
 fn params(asked: &Asked) -> messages::Params {

@@ -44,10 +44,10 @@ pub async fn get_overview(
         compare: asked.query.compare()?,
     };
     let engine = asked.engine(&state, &caller, &overview::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(overview::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = overview::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = overview::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, overview::DEFINITION, compute).await
 }

@@ -41,10 +41,10 @@ pub async fn get_pages(
         limit: asked.query.limit,
     };
     let engine = asked.engine(&state, &caller, &pages::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(pages::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = pages::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = pages::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, pages::DEFINITION, compute).await
 }

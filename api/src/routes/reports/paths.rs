@@ -59,10 +59,10 @@ pub async fn get_paths(
         limit: asked.query.limit,
     };
     let engine = asked.engine(&state, &caller, &paths::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(paths::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = paths::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = paths::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, paths::DEFINITION, compute).await
 }

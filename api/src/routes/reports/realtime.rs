@@ -53,10 +53,10 @@ pub async fn get_realtime(
         limit: asked.query.limit,
     };
     let engine = asked.engine(&state, &caller, &realtime::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(realtime::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = realtime::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = realtime::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, realtime::DEFINITION, compute).await
 }

@@ -51,10 +51,10 @@ pub async fn get_retention(
         time_zone: asked.query.time_zone(&caller.key().settings),
     };
     let engine = asked.engine(&state, &caller, &retention::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(retention::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = retention::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = retention::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, retention::DEFINITION, compute).await
 }

@@ -63,12 +63,12 @@ pub async fn get_sequences(
         limit: asked.query.limit,
     };
     let engine = asked.engine(&state, &caller, &sequences::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(sequences::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = sequences::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = sequences::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, sequences::DEFINITION, compute).await
 }
 
 fn calendar(query: &ReportQuery) -> String {

@@ -40,9 +40,9 @@ pub async fn get_sessions(
         page: asked.list_page(default_limit),
     };
     let engine = asked.engine(&state, &caller, &sessions::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(sessions::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = sessions::query(&engine, caller.tenant(), &params).await?;
-    answer::list(&asked, found, sessions::KEY, default_limit).await
+    let compute = async {
+        let found = sessions::query(&engine, caller.tenant(), &params).await?;
+        answer::list(&asked, found, sessions::KEY, default_limit).await
+    };
+    asked.once(&state, sessions::DEFINITION, compute).await
 }

@@ -81,10 +81,10 @@ pub async fn get_traffic(
         limit: asked.query.limit,
     };
     let engine = asked.engine(&state, &caller, &traffic::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(traffic::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = traffic::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = traffic::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, traffic::DEFINITION, compute).await
 }

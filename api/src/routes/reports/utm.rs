@@ -54,10 +54,10 @@ pub async fn get_utm(
         limit: asked.query.limit,
     };
     let engine = asked.engine(&state, &caller, &utm::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(utm::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = utm::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = utm::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, utm::DEFINITION, compute).await
 }

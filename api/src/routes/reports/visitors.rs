@@ -40,9 +40,9 @@ pub async fn get_visitors(
         page: asked.list_page(default_limit),
     };
     let engine = asked.engine(&state, &caller, &visitors::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(visitors::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = visitors::query(&engine, caller.tenant(), &params).await?;
-    answer::list(&asked, found, visitors::KEY, default_limit).await
+    let compute = async {
+        let found = visitors::query(&engine, caller.tenant(), &params).await?;
+        answer::list(&asked, found, visitors::KEY, default_limit).await
+    };
+    asked.once(&state, visitors::DEFINITION, compute).await
 }

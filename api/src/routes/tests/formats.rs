@@ -10,6 +10,7 @@ use arrow::ipc::reader::StreamReader;
 use axum::http::header;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::value::RawValue;
+use touchline_schemas::config::Config;
 use touchline_schemas::control::{AccountSettings, IngestCounts};
 use touchline_schemas::{Environment, Tenant};
 
@@ -45,8 +46,15 @@ pub fn reports(api: &TestApi) -> Vec<String> {
     paths.map(|report| address(report).replace("{id}", "welcome")).collect()
 }
 
+/// An installation that computes every answer anew.
 pub async fn filled() -> (TestApi, String) {
-    let api = TestApi::new().await;
+    let mut config = Config::default();
+    config.query.kept_answers_bytes = 0;
+    filled_with(config).await
+}
+
+pub async fn filled_with(config: Config) -> (TestApi, String) {
+    let api = TestApi::with(config).await;
     fill(&api).await;
     let mut settings = AccountSettings::default();
     settings.set("goals", "viewed=page_view").unwrap();
@@ -54,7 +62,7 @@ pub async fn filled() -> (TestApi, String) {
     let tenant = Tenant { account_id: api.account.id, environment: Environment::Live };
     let counts =
         IngestCounts { tenant, hour: start(), received: 10, stored: 7, duplicates: 2, rejected: 1, max_lag_ms: 5 };
-    api.state.control.record_ingest("node", 1, &[counts]).await.unwrap();
+    api.state.control.record_ingest("node", 1, &[counts], &[]).await.unwrap();
     let key = api.key("can_view_reports").await;
     (api, key)
 }

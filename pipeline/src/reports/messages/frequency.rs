@@ -73,7 +73,9 @@ pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Res
 /// How many people received how many messages, fewest messages first.
 async fn people_by_messages(frame: DataFrame) -> Result<Vec<(i64, i64)>, PipelineError> {
     let by_person = frame.aggregate(vec![col(column::PERSON_ID)], vec![count(lit(1_i64)).alias(MESSAGES)])?;
+    let by_person = by_person.select(vec![col(MESSAGES)])?;
     let by_messages = by_person.aggregate(vec![col(MESSAGES)], vec![count(lit(1_i64)).alias(PEOPLE)])?;
+    let by_messages = by_messages.select(vec![col(MESSAGES), col(PEOPLE)])?;
     let batches = by_messages.sort(vec![col(MESSAGES).sort(true, false)])?.collect().await?;
     let pairs = batches.iter().flat_map(|batch| {
         let [messages, people] = [0, 1].map(|place| batch.column(place).as_primitive::<Int64Type>().values());

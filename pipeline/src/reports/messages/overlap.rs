@@ -8,7 +8,7 @@ use arrow::datatypes::Int64Type;
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{cast, lit};
+use datafusion::logical_expr::lit;
 use datafusion::prelude::col;
 use futures::TryStreamExt;
 use touchline_schemas::Tenant;
@@ -36,12 +36,11 @@ struct Reached {
 pub async fn query(engine: &QueryEngine, tenant: Tenant, range: TimeRange) -> Result<Answer, PipelineError> {
     let (frame, meta) = received(engine, tenant, range).await?;
     let channel = TextField::Channel.column();
-    let text = |name: &str| cast(col(name), arrow::datatypes::DataType::Utf8View).alias(name);
     let frame = frame
         .filter(col(channel).is_not_null())?
         .aggregate(vec![col(column::PERSON_ID), col(channel)], vec![count(lit(1_i64)).alias(MESSAGES)])?
         .sort(vec![col(column::PERSON_ID).sort(true, false), col(channel).sort(true, false)])?
-        .select(vec![text(column::PERSON_ID), text(channel), col(MESSAGES)])?;
+        .select(vec![col(column::PERSON_ID), col(channel), col(MESSAGES)])?;
     let mut sets = Sets::default();
     let mut batches = frame.execute_stream().await?;
     while let Some(batch) = batches.try_next().await? {

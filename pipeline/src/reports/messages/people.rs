@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, ListArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -60,7 +59,7 @@ pub(super) async fn count(
         None => engine.scan(Table::MessageDeliveries, tenant).await?.0,
     };
     let context = engine.context();
-    let mut frame = context.read_table(Arc::new(scan))?;
+    let mut frame = scan.frame(&context)?;
     for filter in range_filters(Table::MessageDeliveries, cohorts) {
         frame = frame.filter(filter)?;
     }

@@ -88,7 +88,7 @@ pub(super) async fn deliveries<'a>(
     context.state_ref().write().config_mut().options_mut().execution.parquet.pushdown_filters = true;
     let id = col(TextField::DeliveryId.column());
     let is_asked = if ids.len() > MOST_IDS { id.is_not_null() } else { id.in_list(ids.map(lit).collect(), false) };
-    let frame = context.read_table(Arc::new(scan))?.filter(is_asked)?.select_columns(names)?;
+    let frame = scan.frame(&context)?.filter(is_asked)?.select_columns(names)?;
     Ok((context, frame))
 }
 

@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use chrono::DateTime;
 use datafusion::execution::memory_pool::MemoryConsumer;
@@ -135,7 +134,7 @@ pub(super) async fn outcomes(
 
 async fn people(engine: &QueryEngine, tenant: Tenant) -> Result<People, PipelineError> {
     let identities = source(engine, tenant, Table::Identities).await?;
-    let rows = engine.context().read_table(Arc::new(identities))?.collect().await?;
+    let rows = identities.frame(&engine.context())?.collect().await?;
     Ok(People::new(Identity::read(&rows)?))
 }
 

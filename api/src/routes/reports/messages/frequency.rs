@@ -34,10 +34,10 @@ pub async fn get_frequency(
     let asked = Asked::read(&state, &caller, &uri, &headers, &[Parameter::AllTime])?;
     let params = frequency::Params { to: asked.query.range.to };
     let engine = asked.engine(&state, &caller, &frequency::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(frequency::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = frequency::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.answer.meta, &ReportQuery { range: found.range, ..asked.query.clone() });
-    answer::all(&asked, &found.answer.schema, found.answer.batches, &meta).await
+    let compute = async {
+        let found = frequency::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.answer.meta, &ReportQuery { range: found.range, ..asked.query.clone() });
+        answer::all(&asked, &found.answer.schema, found.answer.batches, &meta).await
+    };
+    asked.once(&state, frequency::DEFINITION, compute).await
 }

@@ -32,10 +32,10 @@ pub async fn get_overlap(
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &[])?;
     let engine = asked.engine(&state, &caller, &overlap::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(overlap::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = overlap::query(&engine, caller.tenant(), asked.query.range).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = overlap::query(&engine, caller.tenant(), asked.query.range).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, overlap::DEFINITION, compute).await
 }

@@ -33,10 +33,10 @@ pub async fn get_reasons(
 ) -> Result<Response, ApiError> {
     let asked = Asked::read(&state, &caller, &uri, &headers, &TAKEN)?;
     let engine = asked.engine(&state, &caller, &reasons::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(reasons::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = reasons::query(&engine, caller.tenant(), &params(&asked)).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = reasons::query(&engine, caller.tenant(), &params(&asked)).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, reasons::DEFINITION, compute).await
 }

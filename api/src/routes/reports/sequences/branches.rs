@@ -53,10 +53,10 @@ pub async fn get_branches(
         alpha: alpha(&asked.query)?,
     };
     let engine = asked.engine(&state, &caller, &branches::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(branches::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = branches::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = branches::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, branches::DEFINITION, compute).await
 }

@@ -63,10 +63,10 @@ pub async fn get_steps(
         calendar: calendar(&asked.query),
     };
     let engine = asked.engine(&state, &caller, &steps::TABLES).await?;
-    if let Some(unchanged) = asked.unchanged(steps::DEFINITION) {
-        return Ok(unchanged);
-    }
-    let found = steps::query(&engine, caller.tenant(), &params).await?;
-    let meta = Meta::of(&found.meta, &asked.query);
-    answer::all(&asked, &found.schema, found.batches, &meta).await
+    let compute = async {
+        let found = steps::query(&engine, caller.tenant(), &params).await?;
+        let meta = Meta::of(&found.meta, &asked.query);
+        answer::all(&asked, &found.schema, found.batches, &meta).await
+    };
+    asked.once(&state, steps::DEFINITION, compute).await
 }
