@@ -141,6 +141,7 @@ def check_explained(
         return
     explained = answer.json()
     checks.true(f"{report}: files", all(file["rows"] > 0 for file in explained["files"]) and explained["files"], explained)
+    checks.true(f"{report}: statements", len(explained["statements"]) > 0)
     for number, statement in enumerate(explained["statements"]):
         asked = touchline.post("/api/v1/sql", {"sql": statement["sql"]}, key)
         name = f"{report}: statement {number} gives the {statement['gives']}"

@@ -11,7 +11,7 @@ const REQUESTS_TOTAL: &str = "touchline_http_requests_total";
 /// Seconds from a request's head to its answer's head, by route.
 const DURATION_SECONDS: &str = "touchline_http_request_duration_seconds";
 /// The route of requests that match none: one label, however many addresses are tried.
-const UNMATCHED: &str = "unmatched";
+pub const UNMATCHED: &str = "unmatched";
 
 /// The request metrics. Handles are kept per route, so this must be made after the recorder is installed.
 #[derive(Debug, Default)]

@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::{FutureExt, StreamExt};
 
 use crate::AppState;
 use crate::error::{ApiError, Problem};
+use crate::http_metrics::UNMATCHED;
 use crate::peer::{AtWork, Peer};
 use crate::request_id::{RequestId, X_REQUEST_ID};
 
@@ -36,20 +37,16 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
     hold_while_streaming(response, at_work)
 }
 
-/// What is noted of a request before it is given away. No query, no header: they may hold what logs must not.
+/// What is noted of a request before it is given away. No query, no header, and of the path only which route it took: they
+/// may hold what logs must not, such as the address of a person who is erased tomorrow.
 struct Seen {
     method: Method,
-    uri: Uri,
     route: Option<MatchedPath>,
 }
 
 impl Seen {
     fn of(request: &Request) -> Self {
-        Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            route: request.extensions().get::<MatchedPath>().cloned(),
-        }
+        Self { method: request.method().clone(), route: request.extensions().get::<MatchedPath>().cloned() }
     }
 
     fn route(&self) -> Option<&str> {
@@ -59,13 +56,13 @@ impl Seen {
     /// Accepted events and probes are only counted: a line for each would cost more than the work it tells of.
     fn log(&self, status: StatusCode, duration_s: f64, request_id: &RequestId) {
         let duration_ms = duration_s * 1000.0;
-        let (method, path, status_code, request_id) =
-            (self.method.as_str(), self.uri.path(), status.as_u16(), request_id.as_str());
-        let is_routine = status.is_success() && (self.method == Method::POST || is_probe(path));
+        let route = self.route().unwrap_or(UNMATCHED);
+        let (method, status_code, request_id) = (self.method.as_str(), status.as_u16(), request_id.as_str());
+        let is_routine = status.is_success() && (self.method == Method::POST || is_probe(route));
         if is_routine {
-            tracing::debug!(method, path, status = status_code, duration_ms, request_id, "answered");
+            tracing::debug!(method, route, status = status_code, duration_ms, request_id, "answered");
         } else {
-            tracing::info!(method, path, status = status_code, duration_ms, request_id, "answered");
+            tracing::info!(method, route, status = status_code, duration_ms, request_id, "answered");
         }
     }
 }

@@ -89,7 +89,7 @@ fn explain(error: &anyhow::Error) -> String {
 /// A table with columns as wide as their longest cell.
 pub fn table<R: Row>(rows: &[R]) -> String {
     let mut lines = vec![R::HEADINGS.iter().map(|heading| heading.to_uppercase()).collect::<Vec<_>>()];
-    lines.extend(rows.iter().map(Row::cells));
+    lines.extend(rows.iter().map(|row| row.cells().into_iter().map(printable).collect()));
     let width_of = |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..R::HEADINGS.len()).map(width_of).collect();
     // Columns of numbers are aligned at their last digit.
@@ -100,6 +100,20 @@ pub fn table<R: Row>(rows: &[R]) -> String {
     let numeric: Vec<bool> = (0..R::HEADINGS.len()).map(is_number).collect();
     let text: Vec<String> = lines.iter().map(|cells| aligned(cells, &widths, &numeric)).collect();
     text.join("\n")
+}
+
+/// What was given as a name may hold what moves a terminal's cursor.
+fn printable(cell: String) -> String {
+    if !cell.contains(char::is_control) {
+        return cell;
+    }
+    cell.chars()
+        .flat_map(|character| {
+            let escaped = character.is_control().then(|| character.escape_default());
+            let plain = escaped.is_none().then_some(character);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
 }
 
 /// A count with its thousands apart: `1,234,567`.

@@ -65,13 +65,18 @@ impl QueryEngine {
         self.memory_limit_bytes
     }
 
+    /// Whether what is asked is noted.
+    pub(crate) fn is_explained(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.is_explained())
+    }
+
     /// A context without any table.
     pub fn context(&self) -> SessionContext {
         let config = SessionConfig::new()
             .with_target_partitions(self.threads)
             .with_information_schema(false)
             .set_bool("datafusion.execution.parquet.pushdown_filters", false);
-        match self.view.as_ref().filter(|view| view.is_explained()) {
+        match self.view.as_ref().filter(|_| self.is_explained()) {
             None => SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime)),
             Some(view) => SessionContext::new_with_state(
                 SessionStateBuilder::new()

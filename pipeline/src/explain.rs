@@ -59,7 +59,7 @@ impl Recorder {
 impl AnalyzerRule for Recorder {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         let mut reads = Reads { sql: Vec::new(), is_whole: reads_only_tables(&plan) };
-        read(&plan, &mut reads.sql)?;
+        read(&plan, &mut reads.sql);
         self.view.note(reads);
         Ok(plan)
     }
@@ -69,12 +69,13 @@ impl AnalyzerRule for Recorder {
     }
 }
 
-fn read(plan: &LogicalPlan, sql: &mut Vec<String>) -> Result<()> {
+fn read(plan: &LogicalPlan, sql: &mut Vec<String>) {
     if reads_only_tables(plan) {
-        sql.push(plan_to_sql(plan)?.to_string());
-        return Ok(());
+        let written = plan_to_sql(plan).map(|statement| statement.to_string());
+        sql.push(written.unwrap_or_else(|error| format!("-- this query has no form in SQL: {error}")));
+        return;
     }
-    plan.inputs().into_iter().try_for_each(|input| read(input, sql))
+    plan.inputs().into_iter().for_each(|input| read(input, sql));
 }
 
 fn reads_only_tables(plan: &LogicalPlan) -> bool {

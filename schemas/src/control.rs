@@ -95,14 +95,19 @@ impl ControlDb {
         Self { db: self.db.clone(), actor }
     }
 
-    /// Begins a change that consists of several statements. What was begun and not committed is undone.
+    /// Begins a change that consists of several statements. What was begun and not committed is undone. A key that has been
+    /// revoked since it was checked begins none.
     async fn begin(&self) -> Result<DatabaseTransaction, ControlError> {
         // A transaction that begins as a reader cannot wait for its turn to write.
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        self.db.begin_with_options(options).await.map_err(ControlError::during("begin a change"))
+        let transaction = self.db.begin_with_options(options).await.map_err(ControlError::during("begin a change"))?;
+        match self.actor {
+            Actor::Key(key_id) if !keys::stands(&transaction, key_id).await? => Err(ControlError::ActorGone),
+            Actor::Installation | Actor::Cli | Actor::Key(_) => Ok(transaction),
+        }
     }
 
     async fn commit(&self, transaction: DatabaseTransaction) -> Result<(), ControlError> {

@@ -1,10 +1,11 @@
-"""Asks every report of a started demo, and prints how long the answers take."""
+"""How long the answers to reports and statements take over a month of a shop's traffic: computed, and kept."""
 
 import http.client
 import json
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -12,37 +13,51 @@ import tempfile
 import threading
 import time
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 
 EVENTS = int(os.environ.get("EVENTS", "10000000"))
-# Requests of each report, one at a time; eight times as many are asked eight at once.
-TIMES = int(os.environ.get("TIMES", "20"))
+# Requests of each report, one at a time; as many again by each of those that ask at once.
+TIMES = int(os.environ.get("TIMES", "10"))
 AT_ONCE = 8
 REPORTS = "/api/v1/reports/"
+SQL = "/api/v1/sql"
 NEEDED = {
     "funnel": {"steps": "page_view,add_to_cart,purchase"},
     "messages": {"by": "message_id,variant"},
 }
 PARTS = {"{id}": "welcome"}
+KEPT_NOTHING = {"TOUCHLINE_QUERY__KEPT_ANSWERS_BYTES": "0"}
+# Room for all events in one answer.
+LARGE_ANSWERS = {
+    "TOUCHLINE_SQL__MAX_ROWS": str(2 * EVENTS),
+    "TOUCHLINE_SQL__MAX_ANSWER_BYTES": "17179869184",
+    "TOUCHLINE_SQL__TIMEOUT_S": "3600",
+}
+ALL_EVENTS = "SELECT event_id, occurred_at, event_type, visitor_id, path, utm_source, revenue FROM events"
+BINARY = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release" / "touchline"
 
 
 class Server:
-    """The demo, from its start until the block ends."""
+    """The installation, served with some settings until the block ends."""
 
-    def __init__(self, folder: Path):
-        binary = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release" / "touchline"
-        command = [binary, "--data-dir", folder, "demo", "--events", str(EVENTS), "--listen", "127.0.0.1:0"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.port = self.key = None
-        for line in self.process.stdout:
-            if found := re.match(r"Server\s+http://127\.0\.0\.1:(\d+)", line):
-                self.port = int(found[1])
-            if found := re.match(r"Key\s+(\S+)", line):
-                self.key = found[1]
-                break
-        if not self.key:
-            raise RuntimeError("the demo has not come up")
-        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+    def __init__(self, folder: Path, settings: dict[str, str]):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [BINARY, "--data-dir", folder, "serve", "--listen", f"127.0.0.1:{self.port}"]
+        # No job may change what is asked about.
+        settings = {**os.environ, **settings, "TOUCHLINE_JOBS__ENABLED": "false"}
+        self.process = subprocess.Popen(command, env=settings, stderr=subprocess.DEVNULL)
+        self.key = (folder / "bench.key").read_text()
+        while self.process.poll() is None:
+            try:
+                if self.ask("GET", "/readyz")[0] == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        raise RuntimeError(f"the server ended with {self.process.returncode}")
 
     def __enter__(self) -> "Server":
         return self
@@ -54,60 +69,116 @@ class Server:
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
 
-    def peak_mb(self) -> int:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024
+    def ask(self, method: str, address: str, body: object = None, connection=None) -> tuple[int, bytes]:
+        connection = connection or self.connection()
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        connection.request(method, address, json.dumps(body) if body else None, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
-    def ask(self, connection: http.client.HTTPConnection, address: str) -> tuple[float, int]:
+    def seconds(self, address: str, statement: str | None = None, connection=None) -> tuple[float, int]:
         """Seconds until the whole answer is there, and its bytes."""
         started = time.perf_counter()
-        connection.request("GET", address, headers={"Authorization": f"Bearer {self.key}"})
-        answer = connection.getresponse()
-        size = 0
-        while part := answer.read(1 << 20):
-            size += len(part)
-        if answer.status != 200:
-            raise RuntimeError(f"{address} answers {answer.status}")
-        return time.perf_counter() - started, size
+        method, body = ("POST", {"sql": statement}) if statement else ("GET", None)
+        status, text = self.ask(method, address, body, connection)
+        if status != 200:
+            raise RuntimeError(f"{address} answers {status}: {text[:500]}")
+        return time.perf_counter() - started, len(text)
+
+    def peaks_mb(self) -> tuple[int, int]:
+        """The most memory of the server, and of the largest of its workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return peak_mb(self.process.pid), max((peak_mb(int(child)) for child in children), default=0)
+
+
+def peak_mb(pid: int) -> int:
+    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) // 1024
 
 
 def main() -> int:
     kept = os.environ.get("DATA_DIR")
     folder = Path(kept or tempfile.mkdtemp(prefix="touchline-bench-"))
     try:
-        print(f"a shop with about {EVENTS:,} events in {folder}", flush=True)
-        with Server(folder) as server:
-            measure(server)
+        if not (folder / "bench.key").exists():
+            generate(folder)
+        measure(folder)
     finally:
         if not kept:
             shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
-def measure(server: Server) -> None:
-    print(f"the server took {server.peak_mb()} MB while it stored the events and ran its jobs")
-    print(f"{'report':28}{'KB':>8}{'first':>9}{'p50':>9}{'p99':>9}{f'p50 of {AT_ONCE}':>10}{f'p99 of {AT_ONCE}':>10}  (ms)")
-    slowest = 0.0
-    for report in reports(server):
-        address = address_of(report)
-        connection = server.connection()
-        first, size = server.ask(connection, address)
-        alone = [server.ask(connection, address)[0] for _ in range(TIMES)]
-        crowd = at_once(server, address)
-        slowest = max(slowest, p99(alone))
-        cells = (first, statistics.median(alone), p99(alone), statistics.median(crowd), p99(crowd))
-        widths = (9, 9, 9, 10, 10)
-        print(f"{report:28}{size / 1000:8.1f}" + "".join(f"{1000 * cell:{width}.1f}" for cell, width in zip(cells, widths)), flush=True)
-    print(f"the slowest p99, one at a time: {1000 * slowest:.1f} ms")
-    seconds, size = server.ask(server.connection(), f"{REPORTS}sessions.csv")
-    print(f"all sessions as CSV: {size / 1e6:.1f} MB in {seconds:.2f} s, {size / 1e6 / seconds:.1f} MB/s")
-    print(f"peak memory of the server: {server.peak_mb()} MB")
+def generate(folder: Path) -> None:
+    print(f"a shop with about {EVENTS:,} events in {folder} …", flush=True)
+    demo = [BINARY, "--data-dir", folder, "demo", "--events", str(EVENTS), "--listen", "127.0.0.1:0", "--exit"]
+    said = subprocess.run(demo, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+    (folder / "bench.key").write_text(re.search(r"^Key\s+(\S+)", said, re.MULTILINE)[1])
+
+
+def measure(folder: Path) -> None:
+    with Server(folder, KEPT_NOTHING) as server:
+        asked = {report: address_of(report) for report in reports(server)}
+        print(f"computed anew each time (ms)\n{head()}")
+        computed = {report: times(server, report, address) for report, address in asked.items()}
+        print(f"peak memory of the server: {server.peaks_mb()[0]} MB\n")
+    with Server(folder, {}) as server:
+        print(f"asked before, of the same tables (ms)\n{head()}")
+        warm = {report: times(server, report, address) for report, address in asked.items()}
+        worst = max(warm, key=lambda report: p99(warm[report]))
+        print(f"the slowest p99 of those, one at a time: {1000 * p99(warm[worst]):.1f} ms, {worst}\n")
+        print("the same query by POST /api/v1/sql: its p50 as a part of the report's")
+        for report, address in asked.items():
+            if statement := same_query(server, address):
+                through_sql = [server.seconds(SQL, statement)[0] for _ in range(TIMES)]
+                mine, theirs = statistics.median(computed[report]), statistics.median(through_sql)
+                print(f"{report:28}{1000 * mine:9.1f}{1000 * theirs:9.1f}{theirs / mine:9.2f}")
+    with Server(folder, LARGE_ANSWERS) as server:
+        stream(server, "all sessions as CSV", f"{REPORTS}sessions.csv?from=2000-01-01")
+        stream(server, "all events as CSV, by SQL", f"{SQL}?format=csv", ALL_EVENTS)
+
+
+def head() -> str:
+    return f"{'report':28}{'KB':>8}{'first':>9}{'p50':>9}{'p99':>9}{f'p50 of {AT_ONCE}':>10}{f'p99 of {AT_ONCE}':>10}"
+
+
+def times(server: Server, report: str, address: str) -> list[float]:
+    """Asks a report, prints how long it takes, and returns the times of those that were asked one at a time."""
+    connection = server.connection()
+    first, size = server.seconds(address, connection=connection)
+    alone = [server.seconds(address, connection=connection)[0] for _ in range(TIMES)]
+    crowd = at_once(lambda connection: server.seconds(address, connection=connection)[0], server)
+    cells = (first, statistics.median(alone), p99(alone), statistics.median(crowd), p99(crowd))
+    texts = "".join(f"{1000 * cell:{width}.1f}" for cell, width in zip(cells, (9, 9, 9, 10, 10)))
+    print(f"{report:28}{size / 1000:8.1f}{texts}", flush=True)
+    return alone
+
+
+def stream(server: Server, name: str, address: str, statement: str | None = None) -> None:
+    """Reads an answer as it comes, and prints how fast that was."""
+    connection = server.connection()
+    headers = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"}
+    started = time.perf_counter()
+    body = json.dumps({"sql": statement}) if statement else None
+    connection.request("POST" if statement else "GET", address, body, headers)
+    answer, size, rows = connection.getresponse(), 0, 0
+    while part := answer.read(1 << 20):
+        size += len(part)
+        rows += part.count(b"\r\n")
+    took = time.perf_counter() - started
+    ours, worker = server.peaks_mb()
+    rate = f"{size / 1e6:.0f} MB in {took:.1f} s, {size / 1e6 / took:.0f} MB/s"
+    print(f"{name}: {rows:,} rows, {rate}; peak memory {ours} MB, of a worker {worker} MB", flush=True)
+
+
+def same_query(server: Server, address: str) -> str | None:
+    """The one statement whose rows are those of the report, if there is one."""
+    status, text = server.ask("GET", f"{address}{'&' if '?' in address else '?'}explain=sql")
+    statements = json.loads(text)["statements"] if status == 200 else []
+    return statements[0]["sql"] if len(statements) == 1 and statements[0]["gives"] == "answer" else None
 
 
 def reports(server: Server) -> list[str]:
-    connection = server.connection()
-    connection.request("GET", "/api/openapi.json")
-    paths = json.loads(connection.getresponse().read())["paths"]
+    paths = json.loads(server.ask("GET", "/api/openapi.json")[1])["paths"]
     return sorted(path.removeprefix(REPORTS) for path in paths if path.startswith(REPORTS))
 
 
@@ -115,22 +186,27 @@ def address_of(report: str) -> str:
     query = urllib.parse.urlencode(NEEDED.get(report, {}))
     for part, value in PARTS.items():
         report = report.replace(part, value)
-    return f"{REPORTS}{report}?{query}"
+    return f"{REPORTS}{report}?{query}" if query else f"{REPORTS}{report}"
 
 
-def at_once(server: Server, address: str) -> list[float]:
+def at_once(ask: Callable[[http.client.HTTPConnection], float], server: Server) -> list[float]:
     taken: list[float] = []
+    failed: list[Exception] = []
 
     def ask_again() -> None:
         connection = server.connection()
-        for _ in range(TIMES):
-            taken.append(server.ask(connection, address)[0])
+        try:
+            taken.extend(ask(connection) for _ in range(TIMES))
+        except RuntimeError as error:
+            failed.append(error)
 
     threads = [threading.Thread(target=ask_again) for _ in range(AT_ONCE)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if failed:
+        raise failed[0]
     return taken
 
 

@@ -131,6 +131,8 @@ fn control(reason: ControlError) -> Problem {
             .with_errors(vec![ProblemItem::pointer("/slug", "taken", said)]),
         ControlError::EmailTaken { .. } => Problem::new(StatusCode::CONFLICT, "email_taken", said.clone())
             .with_errors(vec![ProblemItem::pointer("/email", "taken", said)]),
+        ControlError::UserChanged => Problem::new(StatusCode::CONFLICT, "user_changed", said),
+        ControlError::ActorGone => ApiError::from(Unauthenticated::RevokedKey).into_problem(),
         ControlError::LastOwner => Problem::new(StatusCode::CONFLICT, "last_owner", said),
         ControlError::InvalidEmail => refused("user", "invalid", vec![at("/email", said)]),
         ControlError::InvalidPassword { .. } => refused("user", "invalid", vec![at("/password", said)]),

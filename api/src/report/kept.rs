@@ -19,8 +19,9 @@ use crate::error::ApiError;
 
 /// What an entry takes besides its bytes: key, head, links.
 const ENTRY_BYTES: u64 = 1_024;
-/// How large an answer is taken to be when room for their places is made.
-const USUAL_BYTES: usize = 8_192;
+/// The cache is cut into at most as many parts as 32 of the entries that it is told to expect; the largest answers must
+/// find room in one of them, and a few of them at once.
+const EXPECTED_FOR_EACH_LARGEST: usize = 8;
 
 /// The answers of this process.
 #[derive(Debug)]
@@ -31,9 +32,13 @@ pub struct KeptAnswers {
 }
 
 #[derive(Debug, Clone)]
-struct Kept {
-    head: HeaderMap,
-    body: Bytes,
+enum Kept {
+    Answer {
+        head: HeaderMap,
+        body: Bytes,
+    },
+    /// It cannot be kept: nobody need wait for anybody else's.
+    Nothing,
 }
 
 #[derive(Debug, Clone)]
@@ -41,17 +46,21 @@ struct Size;
 
 impl Weighter<HeaderValue, Kept> for Size {
     fn weight(&self, _: &HeaderValue, kept: &Kept) -> u64 {
-        ENTRY_BYTES + kept.body.len() as u64
+        match kept {
+            Kept::Answer { head: _, body } => ENTRY_BYTES + body.len() as u64,
+            Kept::Nothing => ENTRY_BYTES,
+        }
     }
 }
 
 impl KeptAnswers {
     /// Keeps as much as the configuration says.
     pub fn new(config: &QueryConfig) -> Self {
-        let room_bytes = config.kept_answers_bytes;
+        let (room_bytes, largest_bytes) = (config.kept_answers_bytes, config.largest_kept_answer_bytes);
+        let expected = room_bytes / (largest_bytes + ENTRY_BYTES as usize) * EXPECTED_FOR_EACH_LARGEST;
         Self {
-            answers: Cache::with_weighter(room_bytes / USUAL_BYTES, room_bytes as u64, Size),
-            largest_bytes: config.largest_kept_answer_bytes.min(room_bytes),
+            answers: Cache::with_weighter(expected, room_bytes as u64, Size),
+            largest_bytes: largest_bytes.min(room_bytes),
             turns: Semaphore::new(config.max_running),
         }
     }
@@ -63,27 +72,38 @@ impl KeptAnswers {
         compute: impl Future<Output = Result<Response, ApiError>>,
     ) -> Result<Response, ApiError> {
         let place = match self.answers.get_value_or_guard_async(tag).await {
-            Ok(kept) => return Ok((kept.head, kept.body).into_response()),
-            // If the answer fails, is too large, or its caller goes away, the place is given to the next who waits.
+            Ok(Kept::Answer { head, body }) => return Ok((head, body).into_response()),
+            Ok(Kept::Nothing) => return self.in_turn(compute).await,
+            // If it fails, or its caller goes away, the place is given to another who waits.
             Err(place) => place,
         };
-        let (response, whole) = self.whole(self.in_turn(compute).await?).await;
+        let (response, whole) = self.in_turn_whole(compute).await?;
         // An answer that says to be another one was made of more than its question knew.
         let is_it = response.headers().get(header::ETAG) == Some(tag);
-        if let Some(body) = whole.filter(|_| is_it) {
-            // A failure says that the cache was emptied meanwhile, which is no harm.
-            let _ = place.insert(Kept { head: response.headers().clone(), body });
-        }
+        let kept = match whole.filter(|_| is_it) {
+            Some(body) => Kept::Answer { head: response.headers().clone(), body },
+            None => Kept::Nothing,
+        };
+        // A failure says that the cache was emptied meanwhile, which is no harm.
+        let _ = place.insert(kept);
         Ok(response)
     }
 
-    /// What `compute` gives, when it is its turn.
+    /// What `compute` gives, when it is its turn. The turn lasts until a small answer is whole; a large one is written while
+    /// its caller reads, however slowly, and takes nobody's turn meanwhile.
     pub async fn in_turn(
         &self,
         compute: impl Future<Output = Result<Response, ApiError>>,
     ) -> Result<Response, ApiError> {
+        self.in_turn_whole(compute).await.map(|(response, _)| response)
+    }
+
+    async fn in_turn_whole(
+        &self,
+        compute: impl Future<Output = Result<Response, ApiError>>,
+    ) -> Result<(Response, Option<Bytes>), ApiError> {
         let _turn = self.turns.acquire().await;
-        compute.await
+        Ok(self.whole(compute.await?).await)
     }
 
     /// The same answer, and its body if that is whole and small enough to be kept.
@@ -104,7 +124,8 @@ impl KeptAnswers {
             };
             read.extend_from_slice(&chunk);
         }
-        let body = read.freeze();
+        // Exactly as long as it is: what is kept is counted by its length.
+        let body = Bytes::copy_from_slice(&read);
         (Response::from_parts(head, Body::from(body.clone())), Some(body))
     }
 }
@@ -157,6 +178,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nobody_waits_for_what_cannot_be_kept() {
+        let answers = kept(1_000_000, 5);
+        let large = answers.get_or(&TAG, async { Ok(chunks(&TAG, vec![Ok("abcdef")])) }).await.unwrap();
+        assert_eq!(text(large).await.as_deref(), Some("abcdef"));
+        // Two that can only end if they are computed at the same time.
+        let (begun, mut seen) = tokio::sync::mpsc::channel::<()>(1);
+        let tag = TAG;
+        let first = answers.get_or(&tag, async {
+            seen.recv().await;
+            Ok(chunks(&TAG, vec![Ok("first!")]))
+        });
+        let second = answers.get_or(&tag, async {
+            begun.send(()).await.unwrap();
+            Ok(chunks(&TAG, vec![Ok("second")]))
+        });
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!(text(first.unwrap()).await.as_deref(), Some("first!"));
+        assert_eq!(text(second.unwrap()).await.as_deref(), Some("second"));
+    }
+
+    #[tokio::test]
+    async fn the_largest_answers_find_room_on_any_machine() {
+        for (room_bytes, largest_bytes) in
+            [(64 << 20, 1 << 20), (8 << 20, 1 << 20), (1 << 30, 1 << 20), (1 << 20, 1 << 10)]
+        {
+            let answers = kept(room_bytes, largest_bytes);
+            let body: &'static str = "x".repeat(largest_bytes).leak();
+            for computes in [true, false] {
+                let mut computed = false;
+                let compute = async {
+                    computed = true;
+                    Ok(chunks(&TAG, vec![Ok(body)]))
+                };
+                answers.get_or(&TAG, compute).await.unwrap();
+                assert_eq!(computed, computes, "{room_bytes} {largest_bytes}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn only_whole_small_successes_are_kept() {
         let broken = || Err(std::io::Error::other("disk gone"));
         type Case = (fn(usize) -> bool, Vec<Vec<Result<&'static str, std::io::Error>>>, Option<&'static str>);
@@ -184,8 +245,14 @@ mod tests {
     async fn a_refusal_is_not_kept_and_nothing_is_if_there_is_no_room() {
         let answers = kept(1_000_000, 1_000);
         assert!(answers.get_or(&TAG, async { Err(ApiError::NotFound) }).await.is_err());
-        for (says, body, expected) in [(&OTHER, "a", "a"), (&TAG, "b", "b"), (&TAG, "c", "b")] {
-            let found = answers.get_or(&TAG, async { Ok(chunks(says, vec![Ok(body)])) }).await.unwrap();
+        for (asks, says, body, expected) in [
+            (&TAG, &TAG, "b", "b"),
+            (&TAG, &TAG, "c", "b"),
+            // Made of more than was known: no such answer is kept.
+            (&OTHER, &TAG, "d", "d"),
+            (&OTHER, &OTHER, "e", "e"),
+        ] {
+            let found = answers.get_or(asks, async { Ok(chunks(says, vec![Ok(body)])) }).await.unwrap();
             assert_eq!(text(found).await.as_deref(), Some(expected));
         }
 

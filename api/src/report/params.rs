@@ -17,6 +17,9 @@ use crate::format::{CsvOptions, Format};
 /// Days before `to` at which a report begins when the request does not say.
 const DEFAULT_RANGE_DAYS: u64 = 30;
 
+/// Most parameters of a request.
+const MAX_PARAMETERS: usize = 100;
+
 /// What `order=` may be.
 const MARKOV_ORDERS: std::ops::RangeInclusive<u8> = 1..=3;
 /// What `lookback_days=` may be.
@@ -308,7 +311,12 @@ impl ReportQuery {
     /// Reads `query`. Everything that is wrong with it is said at once.
     pub fn parse(query: &str, taken: &[Parameter], max_limit: usize, now: DateTime<Utc>) -> Result<Self, ApiError> {
         let mut reader = Reader { taken, max_limit, parsed: Self::default(), seen: Vec::new(), errors: Vec::new() };
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        for (place, (name, value)) in form_urlencoded::parse(query.as_bytes()).enumerate() {
+            if place == MAX_PARAMETERS {
+                let detail = format!("there are more than {MAX_PARAMETERS} parameters");
+                reader.refuse(&name, "too_many_parameters", detail);
+                break;
+            }
             reader.take(&name, &value);
         }
         reader.finish(now)

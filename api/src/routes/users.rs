@@ -6,6 +6,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use touchline_schemas::AccountId;
 use touchline_schemas::control::{NewUser, Password, PasswordHash, Role, Scope, User};
 use utoipa::ToSchema;
@@ -142,9 +143,14 @@ fn password_form() -> String {
     format!("a text of at least {} characters and at most {} bytes", Password::MIN_CHARS, Password::MAX_BYTES)
 }
 
+/// Passwords that are hashed at once.
+static HASHING: Semaphore = Semaphore::const_new(2);
+
 /// Hashing takes tens of milliseconds of pure computing, which would hold up the other requests of this thread.
 async fn hashed(password: Password) -> Result<PasswordHash, ApiError> {
     let salt = rand::random();
+    // It also takes tens of megabytes, and the threads that inflate what is sent in.
+    let _turn = HASHING.acquire().await;
     match tokio::task::spawn_blocking(move || password.hash(salt)).await {
         Ok(hash) => Ok(hash?),
         Err(_) => Err(ApiError::Internal("hashing stopped")),

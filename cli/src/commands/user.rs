@@ -114,18 +114,18 @@ pub async fn run(command: UserCommand, context: &Context) -> anyhow::Result<Outc
         UserCommand::SetPassword { named } => {
             let app = context.app().await?;
             let (account, user) = found(&app, &named).await?;
-            (app.control.change_user(account.id, user.id, None, Some(password()?), now).await?, "has the new password")
+            (app.control.change_user(account.id, &user, None, Some(password()?), now).await?, "has the new password")
         }
         UserCommand::Role { named, role } => {
             let role = known_role(&role)?;
             let app = context.app().await?;
             let (account, user) = found(&app, &named).await?;
-            (app.control.change_user(account.id, user.id, Some(role), None, now).await?, "has the role")
+            (app.control.change_user(account.id, &user, Some(role), None, now).await?, "has the role")
         }
         UserCommand::Remove { named } => {
             let app = context.app().await?;
             let (account, user) = found(&app, &named).await?;
-            (app.control.remove_user(account.id, user.id, now).await?, "removed")
+            (app.control.remove_user(account.id, &user, now).await?, "removed")
         }
     };
     let text = format!("user {} ({}): {done}", user.email, user.role);

@@ -7,7 +7,8 @@ pub mod touches;
 
 use std::collections::BTreeSet;
 
-use arrow::array::{ArrayRef, RecordBatch, StringViewArray, new_null_array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringViewArray, new_null_array};
+use arrow::datatypes::Int64Type;
 use datafusion::logical_expr::lit;
 use datafusion::prelude::{Expr, col};
 use futures::TryStreamExt;
@@ -16,7 +17,7 @@ use touchline_schemas::event::TextField;
 use touchline_schemas::person::{IdType, TypedId};
 use touchline_schemas::tables::{Table, identities, visitors as column};
 
-use super::{Answer, TimeRange, computed, instant_us, rows_in, visitors};
+use super::{Answer, TimeRange, computed, count_where, instant_us, rows_in, visitors};
 use crate::identities::{Identity, USER_PREFIX, VISITOR_PREFIX};
 use crate::scan::scan_schema;
 use crate::{PipelineError, QueryEngine};
@@ -66,12 +67,10 @@ pub async fn find(engine: &QueryEngine, tenant: Tenant, id: &str) -> Result<Opti
         };
         return Ok(Some(with_ids(engine, tenant, person_id).await?));
     }
-    for candidate in &candidates {
-        if has_events(engine, tenant, candidate).await? {
-            return Ok(Some(with_ids(engine, tenant, own_person_id(candidate)).await?));
-        }
+    match first_with_events(engine, tenant, &candidates).await? {
+        Some(candidate) => Ok(Some(with_ids(engine, tenant, own_person_id(candidate)).await?)),
+        None => Ok(None),
     }
-    Ok(None)
 }
 
 /// What an id may mean, the likeliest first.
@@ -131,15 +130,27 @@ async fn with_sessions(
     Ok(found)
 }
 
-/// Whether any event carries an id: who only got messages has no session.
-async fn has_events(engine: &QueryEngine, tenant: Tenant, id: &TypedId) -> Result<bool, PipelineError> {
-    let (_, frame, _) = rows_in(engine, Table::Events, tenant, TimeRange::default(), DEFINITION).await?;
-    let field = match id.id_type {
-        IdType::User => TextField::UserId,
-        IdType::Visitor => TextField::VisitorId,
+/// The first of the ids that any event carries: who only got messages has no session.
+async fn first_with_events<'a>(
+    engine: &QueryEngine,
+    tenant: Tenant,
+    ids: &'a [TypedId],
+) -> Result<Option<&'a TypedId>, PipelineError> {
+    let carries = |id: &TypedId| match id.id_type {
+        IdType::User => col(TextField::UserId.column()).eq(lit(id.id.as_str())),
+        IdType::Visitor => col(TextField::VisitorId.column()).eq(lit(id.id.as_str())),
     };
-    let frame = frame.filter(col(field.column()).eq(lit(id.id.as_str())))?.limit(0, Some(1))?;
-    Ok(frame.count().await? > 0)
+    let (_, frame, _) = rows_in(engine, Table::Events, tenant, TimeRange::default(), DEFINITION).await?;
+    // All events are looked through, so once for all ids.
+    let Some(any) = any_of(ids.iter().map(carries).collect()) else { return Ok(None) };
+    let counts = ids.iter().enumerate().map(|(place, id)| Ok(count_where(carries(id))?.alias(format!("id_{place}"))));
+    let counts = counts.collect::<Result<Vec<_>, PipelineError>>()?;
+    let counted = frame.filter(any)?.aggregate(Vec::new(), counts)?.collect().await?;
+    let is_found = |place: usize| {
+        let count = |batch: &RecordBatch| batch.column(place).as_primitive::<Int64Type>().iter().flatten().sum::<i64>();
+        counted.iter().map(count).sum::<i64>() > 0
+    };
+    Ok(ids.iter().enumerate().find(|(place, _)| is_found(*place)).map(|(_, id)| id))
 }
 
 /// A person with all their ids.

@@ -17,7 +17,7 @@ pub struct QueryConfig {
     pub default_limit: usize,
     /// Most rows of a page that a request may ask for. Default 100,000.
     pub max_limit: usize,
-    /// Reports that are computed at once; others wait for their turn. 1 to 1,024, default 4.
+    /// Reports that are computed at once; others wait for their turn. 1 to 1,024, default 2.
     pub max_running: usize,
     /// Bytes of memory for answers that are kept for whoever asks the same of the same tables again; 0 keeps none. Default
     /// 67,108,864.
@@ -33,7 +33,7 @@ impl Default for QueryConfig {
             threads: 0,
             default_limit: 1_000,
             max_limit: 100_000,
-            max_running: 4,
+            max_running: 2,
             kept_answers_bytes: 67_108_864,
             largest_kept_answer_bytes: 1_048_576,
         }

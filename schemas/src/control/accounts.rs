@@ -295,6 +295,21 @@ impl ControlDb {
         self.change_account(id, Action::SettingsChange, now, |account| Ok(Account { settings, ..account })).await
     }
 
+    /// Changes an account's settings as they are now.
+    pub async fn alter_account_settings(
+        &self,
+        id: AccountId,
+        alter: impl FnOnce(AccountSettings) -> Result<AccountSettings, ControlError>,
+        now: DateTime<Utc>,
+    ) -> Result<Account, ControlError> {
+        let alter = |account: Account| {
+            let settings = alter(account.settings.clone())?;
+            settings.validate()?;
+            Ok(Account { settings, ..account })
+        };
+        self.change_account(id, Action::SettingsChange, now, alter).await
+    }
+
     /// Changes those of an account's settings that are named, all or none: see [`AccountSettings::patched`].
     pub async fn patch_account_settings(
         &self,

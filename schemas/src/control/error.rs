@@ -123,6 +123,12 @@ pub enum ControlError {
     /// There is no such user in this account.
     #[error("there is no such user")]
     UnknownUser,
+    /// The user's role is another than when whoever asks looked at them.
+    #[error("the user has another role than a moment ago; look again")]
+    UserChanged,
+    /// The key in whose hands the change is was revoked, or its account suspended.
+    #[error("the key has been revoked, or its account suspended")]
+    ActorGone,
     /// Another user of the account has this address.
     #[error("the account has a user `{email}` already")]
     EmailTaken {
@@ -187,6 +193,8 @@ impl ControlError {
             | Self::KeyRevoked
             | Self::GraceTooLong { .. }
             | Self::UnknownUser
+            | Self::UserChanged
+            | Self::ActorGone
             | Self::EmailTaken { .. }
             | Self::InvalidEmail
             | Self::InvalidPassword { .. }

@@ -267,6 +267,14 @@ impl TryFrom<entity::Model> for ApiKey {
     }
 }
 
+/// Whether a key may still act: it was not revoked, and its account not suspended.
+pub(super) async fn stands(db: &impl ConnectionTrait, key_id: Uuid) -> Result<bool, ControlError> {
+    let row = entity::Entity::find_by_id(key_id).one(db).await.map_err(ControlError::during("look up a key"))?;
+    let Some(row) = row.filter(|row| row.revoked_at.is_none()) else { return Ok(false) };
+    let account = accounts::find(db, AccountId(row.account_id)).await?;
+    Ok(account.is_some_and(|account| account.status == AccountStatus::Active))
+}
+
 impl ControlDb {
     /// Creates a key out of `random`, which must come from a cryptographic source. The second value is the only copy
     /// of the key there will ever be.

@@ -191,18 +191,23 @@ impl ControlDb {
     }
 
     /// Changes a user's role or password, or both; what is none stays.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::UserChanged`] if the user has another role than when they were `seen`: whoever may change an editor
+    /// may not change an owner.
     pub async fn change_user(
         &self,
         account: AccountId,
-        id: Uuid,
+        seen: &User,
         role: Option<Role>,
         password: Option<PasswordHash>,
         now: DateTime<Utc>,
     ) -> Result<User, ControlError> {
         let transaction = self.begin().await?;
         let users = of_account(&transaction, account).await?;
-        let before = users.iter().find(|user| user.id == id).ok_or(ControlError::UnknownUser)?;
-        let role = role.unwrap_or(before.role);
+        let before = as_seen(&users, seen)?;
+        let (id, role) = (before.id, role.unwrap_or(before.role));
         check_owner(&users, id, Some(role))?;
         let mut row = entity::ActiveModel { id: Set(id), role: Set(role.as_str().to_owned()), ..Default::default() };
         if let Some(password) = password {
@@ -219,11 +224,12 @@ impl ControlDb {
         Ok(after)
     }
 
-    /// Removes a user, and says who that was.
-    pub async fn remove_user(&self, account: AccountId, id: Uuid, now: DateTime<Utc>) -> Result<User, ControlError> {
+    /// Removes a user, and says who that was. Errors as [`change_user`](Self::change_user).
+    pub async fn remove_user(&self, account: AccountId, seen: &User, now: DateTime<Utc>) -> Result<User, ControlError> {
         let transaction = self.begin().await?;
         let users = of_account(&transaction, account).await?;
-        let user = users.iter().find(|user| user.id == id).ok_or(ControlError::UnknownUser)?;
+        let user = as_seen(&users, seen)?;
+        let id = user.id;
         check_owner(&users, id, None)?;
         let deleted = entity::Entity::delete_by_id(id).exec(&transaction).await;
         deleted.map_err(ControlError::during("remove a user"))?;
@@ -255,6 +261,12 @@ impl ControlDb {
         let is_right = checked.await.map_err(failed)??;
         row.filter(|_| is_right).map(User::try_from).transpose()
     }
+}
+
+/// The user as they are now, if they have the role that was seen.
+fn as_seen<'a>(users: &'a [User], seen: &User) -> Result<&'a User, ControlError> {
+    let user = users.iter().find(|user| user.id == seen.id).ok_or(ControlError::UnknownUser)?;
+    if user.role == seen.role { Ok(user) } else { Err(ControlError::UserChanged) }
 }
 
 /// What is hashed where there is nobody whose password could be compared.
@@ -332,24 +344,30 @@ mod tests {
         assert!(matches!(again, Err(ControlError::EmailTaken { email }) if email == "ada@mail.example"));
         control.create_user(new(other, "ada@mail.example", Role::Analyst), hash(), at(3)).await.unwrap();
         assert_eq!(control.users(account).await.unwrap(), std::slice::from_ref(&ada));
-        assert!(matches!(control.remove_user(other, ada.id, at(4)).await, Err(ControlError::UnknownUser)));
-        let changed = control.change_user(other, ada.id, Some(Role::Analyst), None, at(4)).await;
+        assert!(matches!(control.remove_user(other, &ada, at(4)).await, Err(ControlError::UnknownUser)));
+        let changed = control.change_user(other, &ada, Some(Role::Analyst), None, at(4)).await;
         assert!(matches!(changed, Err(ControlError::UnknownUser)));
     }
 
     #[tokio::test]
     async fn an_account_keeps_its_last_owner_as_long_as_it_has_users() {
         let (control, account) = with_account().await;
-        let mut ids = Vec::new();
+        let mut users = Vec::new();
         for (email, role) in [("a@x.y", Role::Owner), ("b@x.y", Role::Owner), ("c@x.y", Role::Analyst)] {
-            ids.push(control.create_user(new(account, email, role), hash(), at(1)).await.unwrap().id);
+            users.push(control.create_user(new(account, email, role), hash(), at(1)).await.unwrap());
         }
-        control.change_user(account, ids[0], Some(Role::Editor), None, at(2)).await.unwrap();
-        let demoted = control.change_user(account, ids[1], Some(Role::Admin), None, at(3)).await;
+        let editor = control.change_user(account, &users[0], Some(Role::Editor), None, at(2)).await.unwrap();
+        for stale in [
+            control.change_user(account, &users[0], Some(Role::Analyst), None, at(3)).await,
+            control.remove_user(account, &users[0], at(3)).await,
+        ] {
+            assert!(matches!(stale, Err(ControlError::UserChanged)));
+        }
+        let demoted = control.change_user(account, &users[1], Some(Role::Admin), None, at(3)).await;
         assert!(matches!(demoted, Err(ControlError::LastOwner)));
-        assert!(matches!(control.remove_user(account, ids[1], at(3)).await, Err(ControlError::LastOwner)));
-        for id in [ids[0], ids[2], ids[1]] {
-            control.remove_user(account, id, at(4)).await.unwrap();
+        assert!(matches!(control.remove_user(account, &users[1], at(3)).await, Err(ControlError::LastOwner)));
+        for user in [&editor, &users[2], &users[1]] {
+            control.remove_user(account, user, at(4)).await.unwrap();
         }
         assert_eq!(control.users(account).await.unwrap(), []);
     }
@@ -359,10 +377,10 @@ mod tests {
         let (control, account) = with_account().await;
         let user = control.create_user(new(account, "a@x.y", Role::Owner), hash(), at(1)).await.unwrap();
         let other = PasswordHash::stored("another-hash".to_owned());
-        let changed = control.change_user(account, user.id, None, Some(other), at(2)).await.unwrap();
+        let changed = control.change_user(account, &user, None, Some(other), at(2)).await.unwrap();
         assert_eq!(changed, User { password_set_at: at(2), ..user.clone() });
-        control.change_user(account, user.id, Some(Role::Owner), None, at(3)).await.unwrap();
-        control.remove_user(account, user.id, at(4)).await.unwrap();
+        control.change_user(account, &user, Some(Role::Owner), None, at(3)).await.unwrap();
+        control.remove_user(account, &user, at(4)).await.unwrap();
         let entries = control.audit_entries(Some(account), None, 9).await.unwrap();
         let actions: Vec<_> = entries.iter().map(|entry| entry.action.as_str()).collect();
         assert_eq!(actions, ["user.remove", "user.change", "user.create", "account.create"]);

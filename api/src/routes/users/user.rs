@@ -29,7 +29,7 @@ pub struct UserChangeRequest {
 /// Changes a user's role or password
 ///
 /// Needs the scope `can_manage_settings`, and every scope that the role stands for, the present one and the new. 409
-/// `last_owner` if other users would be left without an owner.
+/// `last_owner` if other users would be left without an owner, `user_changed` if the role has become another meanwhile.
 #[utoipa::path(
     patch,
     path = "/api/v1/users/{user_id}",
@@ -59,7 +59,7 @@ pub async fn patch_user(
         None => None,
     };
     let control = administration::control(&state, &caller);
-    let changed = control.change_user(account, user.id, role, hash, state.clock.now()).await?;
+    let changed = control.change_user(account, &user, role, hash, state.clock.now()).await?;
     Ok(Json(changed.into()))
 }
 
@@ -85,7 +85,7 @@ pub async fn delete_user(
     let account = asked_account(&state, &caller, &uri).await?;
     let user = changeable(&state, &caller, account, &user_id).await?;
     let control = administration::control(&state, &caller);
-    Ok(Json(control.remove_user(account, user.id, state.clock.now()).await?.into()))
+    Ok(Json(control.remove_user(account, &user, state.clock.now()).await?.into()))
 }
 
 /// The user of that id, if the caller may do everything that it may do.

@@ -51,9 +51,11 @@ struct Answer<'a> {
 /// Changes what is to be changed, all or nothing, and shows the outcome.
 pub async fn run(args: SettingsArgs, context: &Context, app: &App) -> anyhow::Result<()> {
     let mut account = app.account(&args.slug).await?;
+    // What is mistyped is told as such; what is changed is what the settings are by then.
     let settings = changed(account.settings.clone(), &args.changes, &args.unset)?;
     if settings != account.settings {
-        account = app.control.set_account_settings(account.id, &settings, context.clock.now()).await?;
+        let alter = |settings| altered(settings, &args.changes, &args.unset);
+        account = app.control.alter_account_settings(account.id, alter, context.clock.now()).await?;
         for remark in remarks(&account.settings) {
             context.output.note(&remark);
         }
@@ -67,14 +69,23 @@ pub async fn run(args: SettingsArgs, context: &Context, app: &App) -> anyhow::Re
     context.output.answer(&answer, &table(&rows))
 }
 
-fn changed(mut settings: AccountSettings, changes: &[String], unset: &[String]) -> Result<AccountSettings, Usage> {
-    let refused = |error: ControlError| Usage(error.to_string());
-    for key in unset {
-        settings.unset(key).map_err(refused)?;
+fn changed(settings: AccountSettings, changes: &[String], unset: &[String]) -> Result<AccountSettings, Usage> {
+    if let Some(change) = changes.iter().find(|change| !change.contains('=')) {
+        return Err(Usage(format!("`{change}` is not KEY=VALUE")));
     }
-    for change in changes {
-        let (key, value) = change.split_once('=').ok_or_else(|| Usage(format!("`{change}` is not KEY=VALUE")))?;
-        settings.set(key, value).map_err(refused)?;
+    altered(settings, changes, unset).map_err(|error| Usage(error.to_string()))
+}
+
+fn altered(
+    mut settings: AccountSettings,
+    changes: &[String],
+    unset: &[String],
+) -> Result<AccountSettings, ControlError> {
+    for key in unset {
+        settings.unset(key)?;
+    }
+    for (key, value) in changes.iter().filter_map(|change| change.split_once('=')) {
+        settings.set(key, value)?;
     }
     Ok(settings)
 }
