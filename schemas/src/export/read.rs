@@ -38,9 +38,9 @@ impl fmt::Display for InvalidExport {
 impl ExportDefinition {
     /// Reads a definition from the members of an object. `check_schedule` judges whether a schedule can be followed,
     /// which is known where runs are scheduled.
-    pub fn read(
+    pub fn read<T, E: fmt::Display>(
         members: Map<String, Value>,
-        check_schedule: impl Fn(&ExportSchedule) -> Result<(), String>,
+        check_schedule: impl Fn(&ExportSchedule) -> Result<T, E>,
     ) -> Result<Self, InvalidExport> {
         let mut fields = Fields { members, errors: Vec::new() };
         let name = fields.required("name");
@@ -55,8 +55,8 @@ impl ExportDefinition {
         let is_paused: Option<bool> = fields.optional("is_paused");
         // A time zone that there is not is refused below, at its own place.
         let in_a_zone = schedule.as_ref().filter(|schedule| schedule.time_zone.parse::<Tz>().is_ok());
-        if let Some(Err(detail)) = in_a_zone.map(check_schedule) {
-            fields.refuse("schedule", "invalid_value", detail);
+        if let Some(Err(error)) = in_a_zone.map(check_schedule) {
+            fields.refuse("schedule", "invalid_value", error.to_string());
         }
         let errors = fields.finish();
         let (Some(name), Some(source), Some(format), Some(destination)) = (name, source, format, destination) else {
@@ -152,7 +152,7 @@ mod tests {
 
     fn read(value: Value) -> Result<ExportDefinition, Vec<(String, &'static str)>> {
         let check = |schedule: &ExportSchedule| match schedule.cron.as_str() {
-            "never" => Err("it never fires".to_owned()),
+            "never" => Err("it never fires"),
             _ => Ok(()),
         };
         let members = value.as_object().unwrap().clone();

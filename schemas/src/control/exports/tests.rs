@@ -145,7 +145,7 @@ async fn schedules_are_followed_unless_the_export_or_its_account_rests() {
     create(&control, account, "c", 1).await;
     create_as(&control, live(other), json!({"name": "d", "schedule": schedule}), 1).await.unwrap();
     control.set_account_status(other, AccountStatus::Suspended, at(2)).await.unwrap();
-    assert_eq!(control.scheduled_exports().await.unwrap(), [followed.clone()]);
+    assert_eq!(control.scheduled_exports().await.unwrap(), std::slice::from_ref(&followed));
     control.delete_export(None, followed.id, at(3)).await.unwrap();
     assert_eq!(control.scheduled_exports().await.unwrap(), []);
 }
