@@ -45,6 +45,7 @@ pub use accounts::{
 pub use audit::{Actor, AuditEntry};
 pub use erasures::{Erasures, IdHashHex};
 pub use error::ControlError;
+pub use export_queue::EXPORTS_LEASE;
 pub use export_results::{ExportBase, ExportDay, ExportOutcome, PreviousRun};
 pub use export_runs::{
     ExportRun, ExportRunId, ExportRunState, ExportTrigger, TableVersion, TableVersions, WebhookState,

@@ -1,10 +1,13 @@
 //! `[exports]`: what is written for others, where, and who may be told of it.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::check::within;
 use super::{ConfigError, Network, Secret};
+use crate::paths::DataDir;
 
 /// Scheduled exports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +70,11 @@ pub struct S3Config {
 }
 
 impl ExportsConfig {
+    /// The directory below which exports to `file:…` are written.
+    pub fn root(&self, data_dir: &DataDir) -> PathBuf {
+        self.root.as_ref().map_or_else(|| data_dir.exports(), PathBuf::from)
+    }
+
     /// The networks of [`Self::webhook_networks`].
     ///
     /// # Errors

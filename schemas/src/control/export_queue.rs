@@ -12,6 +12,9 @@ use super::exports::{self, ExportId};
 use super::moment::micros;
 use super::{ControlDb, ControlError, export_webhooks};
 
+/// The lease under which exports run. Whoever wants none to run holds it.
+pub const EXPORTS_LEASE: &str = "exports";
+
 /// What is said of a run whose process died.
 const PROCESS_DIED: &str = "the process that ran it died";
 
@@ -126,8 +129,8 @@ impl ControlDb {
     }
 
     /// Ends the attempts that dead processes left under way, and says which runs they belong to: those with fewer than
-    /// `max_attempts` wait until `retry_at`, the others have failed. Only the holder of the lease under which exports run
-    /// may do this: for anybody else an attempt may well be alive.
+    /// `max_attempts` wait until `retry_at`, the others have failed. Only the holder of [`EXPORTS_LEASE`] may
+    /// do this: for anybody else an attempt may well be alive.
     pub async fn reclaim_export_runs(
         &self,
         max_attempts: u16,
@@ -239,6 +242,20 @@ mod tests {
         assert_eq!((given_up.state, given_up.ended_at), (ExportRunState::Failed, Some(at(3))));
         let asked = control.queue_export_run(export.id, ExportTrigger::Manual, at(5), at(5)).await;
         assert!(matches!(asked, Err(ControlError::UnknownExport)));
+    }
+
+    #[tokio::test]
+    async fn an_account_learns_which_folders_are_not_its_own() {
+        let (control, account) = with_account().await;
+        let other = control.create_account("other", "Other", at(0)).await.unwrap().id;
+        for (account, folder) in [(account, "file:a/1"), (other, "file:a/2"), (other, "s3://bucket/3")] {
+            let (export, _) = create(&control, account, "a", 1).await;
+            let run = control.queue_export_run(export.id, ExportTrigger::Manual, at(2), at(2)).await.unwrap();
+            control.begin_export_run(run.id, folder, at(3)).await.unwrap();
+            control.delete_export(None, export.id, at(4)).await.unwrap();
+        }
+        assert_eq!(control.export_folders_of_others(account).await.unwrap(), ["file:a/2", "s3://bucket/3"]);
+        assert_eq!(control.export_folders_of_others(other).await.unwrap(), ["file:a/1"]);
     }
 
     #[tokio::test]

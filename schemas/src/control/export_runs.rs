@@ -5,12 +5,13 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 use serde::{Deserialize, Serialize};
 
-use super::exports::ExportId;
+use super::exports::{ExportId, entity as exports};
 use super::moment::micros;
 use super::{ControlDb, ControlError};
+use crate::tenant::AccountId;
 
 /// The number of a run; later runs of any export have greater numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -261,6 +262,24 @@ impl ControlDb {
             find = find.filter(Column::Id.lt(before.0));
         }
         all(&self.db, find.order_by_desc(Column::Id).limit(limit)).await
+    }
+
+    /// The folders, as in [`ExportRun::folder`], that runs of all accounts but this one have written to, also of exports
+    /// that were deleted.
+    pub async fn export_folders_of_others(&self, account: AccountId) -> Result<Vec<String>, ControlError> {
+        let own = exports::Entity::find()
+            .select_only()
+            .column(exports::Column::Id)
+            .filter(exports::Column::AccountId.eq(account.0))
+            .into_query();
+        let folders = Entity::find()
+            .select_only()
+            .column(Column::Folder)
+            .filter(Column::Folder.is_not_null())
+            .filter(Column::ExportId.not_in_subquery(own))
+            .order_by_asc(Column::Id)
+            .into_tuple();
+        folders.all(&self.db).await.map_err(ControlError::during("read the folders of exports"))
     }
 
     /// The newest time of an export's schedule for which a run was asked for, whatever came of it.
