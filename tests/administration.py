@@ -1,5 +1,6 @@
 """The API and the commands administer one installation: each sees and feels what the other changed, and all is noted."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,45 @@ def users(checks: Checks, touchline: Touchline, admin: Key) -> None:
     checks.equal("the API lists the user", [(user["email"], user["role"]) for user in listed], [(ada[0], "owner")])
 
 
+def exports(checks: Checks, touchline: Touchline, admin: Key) -> None:
+    shop = ("--account", "shop")
+    by_name = lambda: {row["name"]: row for row in touchline.get("/api/v1/exports", admin).json()["data"]}
+    named = {"source": {"report": "traffic", "params": {"by": "channel"}}, "destination": "file:sales"}
+    made = touchline.post("/api/v1/exports", {"name": "by-api", "format": "csv.gz", "last_days": 7, **named}, admin)
+    checks.true("the API makes an export", made.status == 201, made.text())
+    export = made.json()
+    listed = touchline.command("export", "list", *shop)
+    checks.true("the command lists it, without its secret", "by-api" in listed and "whsec_" not in listed)
+    definition = touchline.data_dir / "definition.json"
+    definition.write_text(json.dumps({"name": "by-command", "format": "parquet", **named}))
+    second = touchline.command_json("export", "create", str(definition), *shop)
+    definition.unlink()
+    checks.true("the command makes one, and shows its secret", second["signing_secret"].startswith("whsec_"))
+    checks.equal("the API lists both", sorted(by_name()), ["by-api", "by-command"])
+
+    schedule = {"cron": "0 0 6 1 1 *", "time_zone": "Europe/Vienna"}
+    address = f"/api/v1/exports/{export['export_id']}"
+    content_type = [("Content-Type", "application/json")]
+    body = json.dumps({"schedule": schedule, "name": "renamed"}).encode()
+    checks.equal("the API changes it", touchline.request("PATCH", address, body, content_type, admin).status, 200)
+    touchline.command("export", "pause", "renamed", *shop)
+    paused = touchline.get(address, admin).json()
+    checks.equal("the command's pause is seen", (paused["is_paused"], paused["next_run_at"]), (True, None))
+    resumed = touchline.command_json("export", "resume", "renamed", *shop)
+    checks.equal("the command sees the API's change", (resumed["schedule"], resumed["is_paused"]), (schedule, False))
+    checks.true("it follows its schedule again", touchline.get(address, admin).json()["next_run_at"] is not None)
+    refused = touchline.request("PATCH", address, b'{"name":"by-command"}', content_type, admin)
+    checks.equal("a name is taken once", (refused.status, refused.json()["code"]), (409, "name_taken"))
+
+    rotated = touchline.command_json("export", "rotate-secret", "renamed", *shop)
+    secrets_differ = rotated["signing_secret"] != export["signing_secret"] and rotated["key_id"] != export["key_id"]
+    checks.true("the command rotates the secret", secrets_differ)
+    checks.equal("the API names the new key", by_name()["renamed"]["key_id"], rotated["key_id"])
+    checks.equal("the API deletes it", touchline.request("DELETE", address, key=admin).status, 200)
+    touchline.command("export", "delete", "by-command", *shop)
+    checks.equal("nothing is left of both", (by_name(), touchline.command_json("export", "list", *shop)), ({}, []))
+
+
 def jobs(checks: Checks, touchline: Touchline, admin: Key) -> None:
     started = touchline.post("/api/v1/jobs/sessions/run", {"full": True}, admin)
     checks.true("a job is started, or runs", started.status in (202, 409), started.text())
@@ -104,6 +144,8 @@ def audit(checks: Checks, touchline: Touchline, admin: Key) -> None:
         ("key.create", "key"), ("key.rotate", "cli"), ("key.rotate", "key"), ("key.revoke", "key"),
         ("settings.change", "key"), ("settings.change", "cli"),
         ("user.create", "cli"), ("user.change", "cli"),
+        ("export.create", "key"), ("export.create", "cli"), ("export.change", "key"), ("export.change", "cli"),
+        ("export.change", "cli"), ("export.rotate_key", "cli"), ("export.delete", "key"), ("export.delete", "cli"),
     ]
     checks.equal("every change is noted in order, with who made it", told, expected)
     by_command = touchline.command("audit", "--limit", "1000")
@@ -115,13 +157,14 @@ def secrets(checks: Checks, touchline: Touchline, admin: Key) -> None:
     texts = [secret.encode() for secret in (*PASSWORDS, admin.secret)]
     found = [str(path) for path in kept if any(text in path.read_bytes() for text in texts)]
     checks.equal("no file holds a key or a password", found, [])
+    checks.true("no log holds a secret that signs", "whsec_" not in touchline.log_file.read_text())
 
 
 def main() -> int:
     checks = Checks("administration by API and commands")
     with Touchline(checks) as touchline:
         admin = touchline.key("shop", scopes=("admin",))
-        for part in (keys, settings, accounts, users, jobs, audit, secrets):
+        for part in (keys, settings, accounts, users, exports, jobs, audit, secrets):
             part(checks, touchline, admin)
     return checks.finish()
 

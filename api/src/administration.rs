@@ -1,7 +1,7 @@
 //! What the routes of administration share: whose things are meant, what a body says, and lists.
 
-use touchline_schemas::AccountId;
 use touchline_schemas::control::{Actor, ControlDb, Scope};
+use touchline_schemas::{AccountId, Environment};
 use utoipa::IntoParams;
 
 use crate::AppState;
@@ -37,6 +37,11 @@ pub struct PagingParams {
     pub limit: Option<u64>,
     /// Where the page begins: the `cursor` of the link to it.
     pub cursor: Option<String>,
+}
+
+/// Whether the caller may see what belongs to that environment of its account.
+pub fn sees(caller: &Caller, environment: Environment) -> bool {
+    caller.has(Scope::Admin) || environment == caller.tenant().environment
 }
 
 /// The control database in the caller's hands: what is changed is noted as this key's doing.

@@ -18,6 +18,7 @@ mod accounts;
 mod audit;
 mod conversions;
 mod events;
+mod exports;
 mod health;
 mod healthz;
 mod home;
@@ -52,6 +53,7 @@ const KEY_SCHEME: &str = "key";
         (name = "ingest", description = "Sending events. A 2xx says that they are on disk."),
         (name = "reports", description = "Asking for numbers, in any of five formats from one query."),
         (name = "sql", description = "Asking the tables themselves."),
+        (name = "exports", description = "Having answers written, on a schedule, to where others read them."),
         (name = "administration", description = "Keys, settings, users, accounts, jobs, refused events, and who changed what."),
         (name = "operations", description = "How the installation is.")
     ),
@@ -121,6 +123,11 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(jobs::get_jobs))
         .routes(routes!(jobs::run::post_run))
         .routes(routes!(jobs::history::get_history))
+        .routes(routes!(exports::get_exports, exports::post_exports))
+        .routes(routes!(exports::export::get_export, exports::export::patch_export, exports::export::delete_export))
+        .routes(routes!(exports::run::post_export_run))
+        .routes(routes!(exports::runs::get_runs))
+        .routes(routes!(exports::secret::post_secret))
         .routes(routes!(health::get_health))
         .routes(routes!(healthz::get_healthz))
         .routes(routes!(readyz::get_readyz))

@@ -6,7 +6,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use touchline_schemas::Environment;
 
 use crate::commands::{
-    account, alerts, audit, config, demo, doctor, erase, goals, import, jobs, key, serve, sessions, sql, user, verify,
+    account, alerts, audit, config, demo, doctor, erase, export, goals, import, jobs, key, serve, sessions, sql, user,
+    verify,
 };
 
 /// The open analytics pipeline for first-party events and messages.
@@ -71,6 +72,9 @@ pub enum Command {
     /// Jobs: the derived tables.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    /// Exports: answers that are written, on a schedule, to where others read them.
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Alerts about jobs.
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
@@ -111,6 +115,7 @@ impl Command {
             | Self::User(_)
             | Self::Audit(_)
             | Self::Jobs(_)
+            | Self::Export(_)
             | Self::Alerts(_)
             | Self::Sessions(_)
             | Self::Goals(_)
@@ -168,6 +173,16 @@ mod tests {
             "touchline jobs run all --full",
             "touchline jobs run sessions --full --account acme --from 2026-03-01 --to 2026-04-01 --plan --json",
             "touchline alerts test",
+            "touchline export list --account acme --json",
+            "touchline export show daily-traffic --account acme",
+            "touchline export create definition.json --account acme --env test",
+            "touchline export create - --account acme",
+            "touchline export change daily-traffic changes.json --account acme",
+            "touchline export pause daily-traffic --account acme",
+            "touchline export resume daily-traffic --account acme --env test",
+            "touchline export delete 019b765f-2c00-7000-a000-000000000001 --account acme",
+            "touchline export runs daily-traffic --account acme --limit 5",
+            "touchline export rotate-secret daily-traffic --account acme",
             "touchline account settings acme",
             "touchline account settings acme time_zone=UTC conversion_values=a=fixed:1 --unset mask_ip --unset own_domains",
             "touchline jobs list",

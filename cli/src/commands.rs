@@ -7,6 +7,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod erase;
+pub mod export;
 pub mod goals;
 pub mod import;
 pub mod jobs;
@@ -74,6 +75,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome>
         Command::Account(command) => account::run(command, context).await,
         Command::Key(command) => key::run(command, context).await,
         Command::Jobs(command) => jobs::run(command, context).await,
+        Command::Export(command) => export::run(command, context).await,
         Command::User(command) => user::run(command, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Alerts(command) => alerts::run(command, context).await,

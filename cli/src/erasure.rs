@@ -14,12 +14,14 @@ use touchline_ingest::erased::ErasedIds;
 use touchline_ingest::log::{Segment, list_segments, segment_sequence};
 use touchline_ingest::record::decode;
 use touchline_jobs::erase::{
-    Certificate, Erased, FORMAT, HASH, Needles, Person, RAW_TABLES, Sweeper, Verification, erase_rows, resolve,
+    Certificate, Erased, Exported, FORMAT, HASH, Needles, Person, RAW_TABLES, Sweeper, Verification, erase_rows,
+    resolve,
 };
 use touchline_jobs::lease::Leases;
 use touchline_jobs::{RunError, RunRequest, Runner};
 use touchline_lake::Lake;
-use touchline_schemas::control::{Account, PendingErasure, Trigger};
+use touchline_schemas::control::{Account, EXPORTS_LEASE, PendingErasure, Trigger};
+use touchline_schemas::export::Destination;
 use touchline_schemas::paths::DataDir;
 use touchline_schemas::tables::Table;
 use touchline_schemas::{AccountId, Environment, Tenant};
@@ -149,12 +151,14 @@ impl<'a> Erasure<'a> {
         let data_dir = app.data_dir.root().canonicalize()?;
         let log_folder = DataDir::new(&data_dir).log();
         let unpack = |path: &Path, bytes: &[u8]| records(&log_folder, path, bytes, account_id);
-        let sweeper = Sweeper { lake: self.lake, account_id, needles: &self.people.needles, unpack: &unpack };
+        let exported = exported(app, account_id).await?;
+        let needles = &self.people.needles;
+        let sweeper = Sweeper { lake: self.lake, account_id, needles, unpack: &unpack, exported: &exported };
         sweep(app, &sweeper, &mut self.certificate).await?;
         app.control.forget_erasures(&self.pending).await?;
         app.control.scrub().await?;
 
-        let roots = [data_dir, self.lake.root().to_owned()];
+        let roots = [data_dir, self.lake.root().to_owned(), exported.root.clone()];
         self.certificate.verification = sweeper.verify(&roots).await?;
         self.certificate.completed_at = Some(app.clock.now());
         let text = serde_json::to_string(&self.certificate)?;
@@ -232,7 +236,8 @@ async fn drain(app: &App, lake: &Lake) -> anyhow::Result<()> {
     tokio::time::timeout(DRAIN_TIMEOUT, emptied).await.context(LATE)
 }
 
-/// Sweeps while no job runs, because what a job has written and not yet committed looks like a leftover.
+/// Sweeps while no job and no export runs: what a job has written and not yet committed looks like a leftover, and an
+/// export may be writing rows that it read before they were taken out.
 async fn sweep(app: &App, sweeper: &Sweeper<'_>, certificate: &mut Certificate) -> anyhow::Result<()> {
     let mut leases = Leases::default();
     let swept = sweep_alone(app, &mut leases, sweeper, certificate).await;
@@ -246,11 +251,12 @@ async fn sweep_alone(
     sweeper: &Sweeper<'_>,
     certificate: &mut Certificate,
 ) -> anyhow::Result<()> {
-    const LOST: &str = "another process has started a job; run the erasure again";
+    const LOST: &str = "another process has started a job or an export; run the erasure again";
     let holder = format!("erase-{}-{}", std::process::id(), Uuid::now_v7().simple());
     for job in JOB_NAMES {
         leases.take(&app.control, &app.clock, &format!("job:{job}"), &holder, LEASE_TTL).await.context(LOST)?;
     }
+    leases.take(&app.control, &app.clock, EXPORTS_LEASE, &holder, LEASE_TTL).await.context(LOST)?;
     leases.hold_while(sweep_all(app, sweeper, certificate)).await.context(LOST)?
 }
 
@@ -263,9 +269,22 @@ async fn sweep_all(app: &App, sweeper: &Sweeper<'_>, certificate: &mut Certifica
         let still = sweeper.strays(app.clock.now(), certificate).await?;
         unsettled.retain(|path| still.contains(path));
     }
-    sweeper.folder(&app.data_dir.exports(), certificate)?;
+    sweeper.folder(&sweeper.exported.root, certificate)?;
     sweeper.folder(&app.data_dir.log().join("damaged"), certificate)?;
     Ok(())
+}
+
+/// What exports have written on this machine, and which of it is not this account's.
+async fn exported(app: &App, account_id: AccountId) -> anyhow::Result<Exported> {
+    let root = app.config.exports.root(&app.data_dir);
+    // A root that is not there holds nothing.
+    let root = root.canonicalize().unwrap_or(root);
+    let folders = app.control.export_folders_of_others(account_id).await?;
+    let on_this_machine = |folder: &String| match folder.parse() {
+        Ok(Destination::File { folder }) => Some(root.join(folder)),
+        Ok(Destination::S3 { .. }) | Err(_) => None,
+    };
+    Ok(Exported { of_others: folders.iter().filter_map(on_this_machine).collect(), root })
 }
 
 /// This account's records in a segment of the log in `folder`; `None` for any other file.
@@ -286,6 +305,7 @@ mod tests {
     use touchline_ingest::import::ndjson::{ImportedEvent, ImportedLine};
     use touchline_schemas::SystemClock;
     use touchline_schemas::config::Config;
+    use touchline_schemas::control::ExportTrigger;
 
     use super::*;
     use crate::settings::Settings;
@@ -337,6 +357,36 @@ mod tests {
         assert_eq!(rejected.map(|table| (table.rows_removed, table.rows[1])), Some((1, 0)));
         assert_eq!((certificate.verification.occurrences, certificate.unreadable_files), (0, Vec::<String>::new()));
         assert_eq!(app.control.pending_erasures(account.id).await.expect("is read"), []);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn exports_lose_what_they_hold_of_the_person_and_those_of_others_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (app, account) = installation(folder.path()).await;
+        let other = app.control.create_account("other", "Other", app.clock.now()).await.expect("is created");
+        let definition = serde_json::json!({
+            "name": "events", "source": {"report": "events"}, "format": "csv", "destination": "file:both",
+        });
+        let definition = serde_json::from_value(definition).expect("is a definition");
+        let mut files = Vec::new();
+        for (account_id, number) in [(account.id, 1), (other.id, 2)] {
+            let tenant = Tenant { account_id, environment: Environment::Live };
+            let now = app.clock.now();
+            let (export, _) = app.control.create_export(tenant, &definition, 9, [7; 32], now).await.expect("is made");
+            let run = app.control.queue_export_run(export.id, ExportTrigger::Manual, now, now).await.expect("waits");
+            let run = app.control.begin_export_run(run.id, &format!("file:both/{number}"), now).await;
+            run.expect("begins");
+            let run_folder = app.data_dir.exports().join(format!("both/{number}/day=2026-03-01"));
+            std::fs::create_dir_all(&run_folder).expect("is made");
+            for (name, text) in [("part-0.csv", "canary-phone,1\r\n"), ("part-1.csv", "friend,1\r\n")] {
+                std::fs::write(run_folder.join(name), text).expect("is written");
+                files.push(run_folder.join(name));
+            }
+        }
+        let certificate = erase(&app, request(&account, &["u:canary-ada".to_owned()])).await.expect("is erased");
+        let left: Vec<bool> = files.iter().map(|path| path.exists()).collect();
+        assert_eq!(left, [false, true, true, true]);
+        assert_eq!(certificate.verification.occurrences, 0, "{:?}", certificate.verification.found_in);
     }
 
     #[test]

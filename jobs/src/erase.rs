@@ -158,6 +158,15 @@ fn commit_of(
     }
 }
 
+/// What exports have written on this machine.
+#[derive(Debug, Default)]
+pub struct Exported {
+    /// The directory below which they write.
+    pub root: PathBuf,
+    /// Folders of runs of other accounts, who may well have somebody of the same id.
+    pub of_others: HashSet<PathBuf>,
+}
+
 /// Looks for a person's ids in files outside of the tables' newest versions, and deletes what holds them.
 pub struct Sweeper<'a> {
     /// The lake.
@@ -168,6 +177,8 @@ pub struct Sweeper<'a> {
     pub needles: &'a Needles,
     /// Unpacks records of the log that are this account's.
     pub unpack: &'a Unpack<'a>,
+    /// What exports have written.
+    pub exported: &'a Exported,
 }
 
 impl Sweeper<'_> {
@@ -223,6 +234,9 @@ impl Sweeper<'_> {
     /// Deletes files below a folder that hold the ids. What cannot be read is left and listed.
     pub fn folder(&self, folder: &Path, done: &mut Certificate) -> Result<(), EraseError> {
         for path in files_below(folder).map_err(failed(folder))? {
+            if self.is_exported_by_others(&path) {
+                continue;
+            }
             match self.look(&path)? {
                 Some((Found::Ids(0), _)) | None => {}
                 Some((Found::Ids(_), _)) => done.deleted_files.push(self.delete(&path)?),
@@ -244,7 +258,9 @@ impl Sweeper<'_> {
         let mut seen = HashSet::new();
         for root in roots {
             for path in files_below(root).map_err(failed(root))? {
-                let is_others = skipped.contains(&path) || !self.may_be_ours(&path.to_string_lossy());
+                let is_others = skipped.contains(&path)
+                    || self.is_exported_by_others(&path)
+                    || !self.may_be_ours(&path.to_string_lossy());
                 if is_others || !seen.insert(path.clone()) {
                     continue;
                 }
@@ -266,6 +282,10 @@ impl Sweeper<'_> {
     async fn changes_of_others(&self, table: &LakeTable) -> Result<HashSet<String>, LakeError> {
         let named = table.named_changes().await?.into_iter();
         Ok(named.filter(|(tenant, _)| tenant.account_id != self.account_id).map(|(_, path)| path).collect())
+    }
+
+    fn is_exported_by_others(&self, path: &Path) -> bool {
+        path.ancestors().any(|folder| self.exported.of_others.contains(folder))
     }
 
     /// False for the folders of other accounts.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use cron::TimeUnitSpec;
+use touchline_schemas::export::ExportSchedule;
 
 /// A cron expression in a time zone.
 ///
@@ -53,6 +54,11 @@ impl Schedule {
         }
         let time_zone = time_zone.parse().map_err(|_| ScheduleError::TimeZone { name: time_zone.to_owned() })?;
         Ok(Self { cron, time_zone })
+    }
+
+    /// Reads the schedule of an export.
+    pub fn of_export(schedule: &ExportSchedule) -> Result<Self, ScheduleError> {
+        Self::parse(&schedule.cron, &schedule.time_zone)
     }
 
     /// The first time after `time`; none when its years have passed.

@@ -8,10 +8,12 @@ mod auth;
 mod check;
 mod env;
 mod error;
+mod exports;
 mod ingest;
 mod jobs;
 mod lake;
 mod log;
+mod network;
 mod query;
 mod redact;
 mod secret;
@@ -24,10 +26,12 @@ use serde::{Deserialize, Serialize};
 pub use alerts::{AlertsConfig, is_this_machine};
 pub use auth::AuthConfig;
 pub use error::ConfigError;
+pub use exports::{ExportsConfig, S3Config};
 pub use ingest::IngestConfig;
 pub use jobs::{JobConfig, JobsConfig};
 pub use lake::{LOG_KEPT_HOURS, LakeConfig};
 pub use log::LogConfig;
+pub use network::Network;
 pub use query::QueryConfig;
 pub use secret::Secret;
 pub use server::ServerConfig;
@@ -54,6 +58,8 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// Who is told when a job is in trouble.
     pub alerts: AlertsConfig,
+    /// What is written for others, and where.
+    pub exports: ExportsConfig,
     /// The definition of a session.
     pub sessions: SessionsConfig,
     /// Keys.
@@ -97,6 +103,7 @@ impl Config {
         self.sql.validate()?;
         self.jobs.validate()?;
         self.alerts.validate()?;
+        self.exports.validate()?;
         self.sessions.validate()?;
         self.auth.validate()
     }
@@ -118,7 +125,17 @@ mod tests {
         let sample: toml::Table = toml::from_str(SAMPLE).unwrap();
         assert_eq!(sample, toml::Table::try_from(Config::default()).unwrap());
         // The settings whose default is to be absent.
-        for setting in ["# uri = ", "# webhook_url = ", "# secret = "] {
+        for setting in [
+            "# uri = ",
+            "# webhook_url = ",
+            "# secret = ",
+            "# root = ",
+            "# webhook_ca_file = ",
+            "# endpoint = ",
+            "# region = ",
+            "# access_key_id = ",
+            "# secret_access_key = ",
+        ] {
             assert!(SAMPLE.lines().any(|line| line.starts_with(setting)), "{setting}");
         }
     }
@@ -181,6 +198,8 @@ mod tests {
             "jobs.sessions",
             "jobs.visitors",
             "alerts",
+            "exports",
+            "exports.s3",
             "sessions",
             "auth",
         ] {

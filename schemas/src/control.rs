@@ -1,5 +1,5 @@
 //! The control database: what is edited, as opposed to what is measured. Accounts, keys, the jobs' ledger and leases,
-//! and the ingest ledger.
+//! exports and their runs, and the ingest ledger.
 //!
 //! SQLite today. Tables are declared and queried through sea-query only, so that another backend needs no second
 //! set of statements.
@@ -9,6 +9,12 @@ mod accounts;
 mod audit;
 mod erasures;
 mod error;
+mod export_queue;
+mod export_results;
+mod export_runs;
+mod export_signing_keys;
+mod export_webhooks;
+mod exports;
 mod ingest_ledger;
 mod job_history;
 mod job_runs;
@@ -40,6 +46,14 @@ pub use accounts::{
 pub use audit::{Actor, AuditEntry};
 pub use erasures::{Erasures, IdHashHex};
 pub use error::ControlError;
+pub use export_queue::EXPORTS_LEASE;
+pub use export_results::{ExportBase, ExportDay, ExportOutcome, PreviousRun};
+pub use export_runs::{
+    ExportRun, ExportRunId, ExportRunState, ExportTrigger, TableVersion, TableVersions, WebhookState,
+};
+pub use export_signing_keys::{SigningKey, SigningSecret};
+pub use export_webhooks::WebhookOutcome;
+pub use exports::{Export, ExportId};
 pub use ingest_ledger::{IngestCounts, IngestHour};
 pub use job_runs::{JobRun, NewRun, RunId, RunOutcome, RunStatus, Trigger};
 pub use keys::{ApiKey, AuthFailure, AuthenticatedKey, KeyKind, KeyRef, MAX_ROTATION_GRACE_S, NewKey, PlainKey};

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod event;
+pub mod export;
 pub mod money;
 pub mod paths;
 pub mod person;

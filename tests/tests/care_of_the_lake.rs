@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use touchline_ingest::event_ids::{EventIdIndex, IdHash};
 use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
-use touchline_jobs::erase::{Certificate, Erased, FORMAT, HASH, Needles, Sweeper, Verification, erase_rows};
+use touchline_jobs::erase::{Certificate, Erased, Exported, FORMAT, HASH, Needles, Sweeper, Verification, erase_rows};
 use touchline_jobs::{CompactionJob, Job, JobContext, JobReport, RetentionJob, RunRequest, VacuumJob};
 use touchline_lake::{Commit, CommitInfo, EncodedRows, Lake, LakeOptions};
 use touchline_schemas::control::{AccountSettings, ControlDb, NewRun, RunOutcome, Trigger};
@@ -501,7 +501,9 @@ async fn a_sweep_leaves_alone_what_ingest_may_be_about_to_commit() {
         std::fs::File::open(&copy).unwrap().set_modified(begin().into()).unwrap();
         copy
     });
-    let sweeper = Sweeper { lake, account_id: tenant().account_id, needles: &needles, unpack: &|_, _| None };
+    let exported = Exported::default();
+    let account_id = tenant().account_id;
+    let sweeper = Sweeper { lake, account_id, needles: &needles, unpack: &|_, _| None, exported: &exported };
     let mut done = certificate(tenant().account_id);
     let unsettled = sweeper.strays(begin() + TimeDelta::minutes(9), &mut done).await.unwrap();
     assert_eq!(unsettled, std::slice::from_ref(&written));

@@ -5,6 +5,7 @@ use touchline_ingest::body::BodyError;
 use touchline_ingest::receive::{FieldError, ReceiveError};
 use touchline_pipeline::PipelineError;
 use touchline_schemas::control::ControlError;
+use touchline_schemas::export::InvalidExport;
 
 use super::{ApiError, MAX_BODY_BYTES_KEY, Problem, ProblemItem, sql};
 use crate::administration::pointer;
@@ -124,15 +125,21 @@ fn receive(reason: ReceiveError) -> Problem {
 fn control(reason: ControlError) -> Problem {
     let said = reason.to_string();
     match reason {
-        ControlError::UnknownAccount { .. } | ControlError::UnknownKey | ControlError::UnknownUser => {
-            ApiError::NotFound.into_problem()
-        }
+        ControlError::UnknownAccount { .. }
+        | ControlError::UnknownKey
+        | ControlError::UnknownUser
+        | ControlError::UnknownExport => ApiError::NotFound.into_problem(),
         ControlError::SlugTaken { .. } => Problem::new(StatusCode::CONFLICT, "slug_taken", said.clone())
             .with_errors(vec![ProblemItem::pointer("/slug", "taken", said)]),
         ControlError::EmailTaken { .. } => Problem::new(StatusCode::CONFLICT, "email_taken", said.clone())
             .with_errors(vec![ProblemItem::pointer("/email", "taken", said)]),
         ControlError::UserChanged => Problem::new(StatusCode::CONFLICT, "user_changed", said),
         ControlError::ActorGone => ApiError::from(Unauthenticated::RevokedKey).into_problem(),
+        ControlError::ExportNameTaken { .. } => Problem::new(StatusCode::CONFLICT, "name_taken", said.clone())
+            .with_errors(vec![ProblemItem::pointer("/name", "taken", said)]),
+        ControlError::TooManyExports { .. } => Problem::new(StatusCode::CONFLICT, "too_many_exports", said),
+        ControlError::ExportBusy { .. } => Problem::new(StatusCode::CONFLICT, "export_busy", said),
+        ControlError::InvalidExport(invalid) => refused("export", "invalid", export_fields(invalid)),
         ControlError::LastOwner => Problem::new(StatusCode::CONFLICT, "last_owner", said),
         ControlError::InvalidEmail => refused("user", "invalid", vec![at("/email", said)]),
         ControlError::InvalidPassword { .. } => refused("user", "invalid", vec![at("/password", said)]),
@@ -153,8 +160,15 @@ fn control(reason: ControlError) -> Problem {
         | ControlError::Corrupt { .. }
         | ControlError::Password { .. }
         | ControlError::AmbiguousKey { .. }
+        | ControlError::ExportRunLost { .. }
         | ControlError::NotRunning { .. } => internal(&reason),
     }
+}
+
+/// The fields of an export's definition that are refused.
+fn export_fields(invalid: InvalidExport) -> Vec<FieldError> {
+    let errors = invalid.errors.into_iter();
+    errors.map(|error| FieldError { pointer: error.pointer, code: error.code, detail: error.detail }).collect()
 }
 
 /// Where a setting that is refused stands in the body.
@@ -227,7 +241,7 @@ mod tests {
     use axum::http::header;
     use axum::response::IntoResponse;
 
-    use touchline_schemas::control::Scope;
+    use touchline_schemas::control::{ExportRunId, Scope};
 
     use super::*;
 
@@ -266,6 +280,9 @@ mod tests {
             (ControlError::UnknownKey.into(), 404, "not_found", 0),
             (ControlError::KeyRevoked.into(), 409, "key_revoked", 0),
             (ControlError::SlugTaken { slug: text("acme") }.into(), 409, "slug_taken", 1),
+            (ControlError::ExportNameTaken { name: text("sales") }.into(), 409, "name_taken", 1),
+            (ControlError::TooManyExports { max_exports: 9 }.into(), 409, "too_many_exports", 0),
+            (ControlError::ExportBusy { run_id: ExportRunId(7) }.into(), 409, "export_busy", 0),
             (ControlError::InvalidSlug { slug: text("A") }.into(), 422, "invalid", 1),
             (ControlError::GraceTooLong { grace_s: 9, max_s: 1 }.into(), 422, "invalid", 1),
             (ControlError::Corrupt { table: "a", column: "b", value: text("c") }.into(), 500, "internal_error", 0),

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::AppState;
-use crate::administration::{self, ACCOUNT_ID, AccountParam, Fields, Listed, Parameters};
+use crate::administration::{self, ACCOUNT_ID, AccountParam, Fields, Listed, Parameters, sees};
 use crate::auth::Caller;
 use crate::error::{AdminChangeProblems, AdminProblems, ApiError};
 use crate::report::params::instant_text;
@@ -178,10 +178,6 @@ async fn changeable(state: &AppState, caller: &Caller, account: AccountId, key_i
     }
     may_grant(caller, key.environment, &key.scopes)?;
     Ok(key)
-}
-
-fn sees(caller: &Caller, environment: Environment) -> bool {
-    caller.has(Scope::Admin) || environment == caller.tenant().environment
 }
 
 /// Refuses to hand out what the caller has not itself.

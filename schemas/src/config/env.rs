@@ -57,10 +57,12 @@ fn parse(current: Option<&Value>, variable: &str, given: String) -> Result<Value
             Ok(truth) => Ok(Value::Boolean(truth)),
             Err(_) => Err(wrong("`true` or `false`", &given)),
         },
-        Some(Value::Table(_)) => Err(unknown(variable.to_owned(), " but a section".to_owned())),
-        Some(Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Array(_)) | None => {
-            Ok(Value::String(given))
+        Some(Value::Array(_)) => {
+            let elements = given.split(',').map(str::trim).filter(|element| !element.is_empty());
+            Ok(Value::Array(elements.map(|element| Value::String(element.to_owned())).collect()))
         }
+        Some(Value::Table(_)) => Err(unknown(variable.to_owned(), " but a section".to_owned())),
+        Some(Value::String(_) | Value::Float(_) | Value::Datetime(_)) | None => Ok(Value::String(given)),
     }
 }
 
@@ -111,6 +113,8 @@ mod tests {
         assert_eq!(with("TOUCHLINE_LAKE__URI", "123").unwrap().lake.uri.as_deref(), Some("123"));
         let visitors = with("TOUCHLINE_JOBS__VISITORS__SCHEDULE", "0 0 3 * * *").unwrap().jobs.visitors;
         assert_eq!(visitors.schedule, "0 0 3 * * *");
+        let networks = with("TOUCHLINE_EXPORTS__WEBHOOK_NETWORKS", "10.0.0.0/8, fd00::/8").unwrap().exports;
+        assert_eq!(networks.webhook_networks, ["10.0.0.0/8", "fd00::/8"]);
         let ingest = with("TOUCHLINE_INGEST__MIN_TIMESTAMP", "2020-01-01T00:00:00Z").unwrap().ingest;
         assert_eq!(ingest.min_timestamp.timestamp(), 1_577_836_800);
     }

@@ -50,6 +50,10 @@ pub(super) enum Action {
     UserChange,
     UserRemove,
     ErasureComplete,
+    ExportCreate,
+    ExportChange,
+    ExportRotateKey,
+    ExportDelete,
 }
 
 impl Action {
@@ -66,6 +70,10 @@ impl Action {
             Self::UserChange => "user.change",
             Self::UserRemove => "user.remove",
             Self::ErasureComplete => "erasure.complete",
+            Self::ExportCreate => "export.create",
+            Self::ExportChange => "export.change",
+            Self::ExportRotateKey => "export.rotate_key",
+            Self::ExportDelete => "export.delete",
         }
     }
 }
@@ -160,7 +168,7 @@ pub struct AuditEntry {
     pub action: String,
     /// Whose it is that was changed.
     pub account_id: AccountId,
-    /// The id of what was changed: an account's, a key's, a user's.
+    /// The id of what was changed: an account's, a key's, a user's, an export's.
     pub target: String,
     /// What was otherwise before, by field; none of what is new.
     pub before: Option<Value>,

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 use uuid::Uuid;
 
+use super::export_runs::ExportRunId;
 use super::job_runs::RunId;
 use super::scopes::Scopes;
+use crate::export::InvalidExport;
 use crate::tenant::AccountId;
 
 /// A failure of the control database, or a request that it refuses.
@@ -163,6 +165,36 @@ pub enum ControlError {
         /// The keys.
         key_ids: Vec<Uuid>,
     },
+    /// There is no such export (in this account).
+    #[error("there is no such export")]
+    UnknownExport,
+    /// Another export of the account in this environment has this name.
+    #[error("the account has an export `{name}` already")]
+    ExportNameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The account has as many exports as it may have.
+    #[error("an account may have at most {max_exports} exports; the operator sets `exports.max_exports`")]
+    TooManyExports {
+        /// The limit.
+        max_exports: u32,
+    },
+    /// The definition of an export is refused.
+    #[error(transparent)]
+    InvalidExport(InvalidExport),
+    /// A run of the export has not ended.
+    #[error("run {run_id} of the export has not ended yet")]
+    ExportBusy {
+        /// That run.
+        run_id: ExportRunId,
+    },
+    /// An attempt of a run of an export is over: another process has taken the run up, or ended it.
+    #[error("run {run_id} of the export is not in the state any more in which it was found")]
+    ExportRunLost {
+        /// The run.
+        run_id: ExportRunId,
+    },
     /// There is no such run, or it has been finished or abandoned already.
     #[error("run {run_id} is not running")]
     NotRunning {
@@ -201,6 +233,12 @@ impl ControlError {
             | Self::Password { .. }
             | Self::LastOwner
             | Self::AmbiguousKey { .. }
+            | Self::UnknownExport
+            | Self::ExportNameTaken { .. }
+            | Self::TooManyExports { .. }
+            | Self::InvalidExport(..)
+            | Self::ExportBusy { .. }
+            | Self::ExportRunLost { .. }
             | Self::NotRunning { .. } => false,
         }
     }

@@ -12,6 +12,7 @@ mod m0008_pending_erasures;
 mod m0009_key_rotation;
 mod m0010_audit_entries;
 mod m0011_users;
+mod m0012_exports;
 mod m0013_late_events;
 
 use sea_orm::{DatabaseConnection, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_key_rotation::Migration),
             Box::new(m0010_audit_entries::Migration),
             Box::new(m0011_users::Migration),
+            Box::new(m0012_exports::Migration),
             Box::new(m0013_late_events::Migration),
         ]
     }

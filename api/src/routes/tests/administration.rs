@@ -1,4 +1,4 @@
-//! Keys, settings, users, accounts, jobs, and who changed what.
+//! Keys, settings, users, exports, accounts, jobs, and who changed what.
 
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::{Value, json};
 use touchline_schemas::control::{KeyKind, NewKey, NewUser, Password, PasswordHash, Role};
-use touchline_schemas::{AccountId, Environment};
+use touchline_schemas::{AccountId, Environment, Tenant};
 
 use crate::test_support::{Answer, TestApi, start};
 
@@ -19,10 +19,13 @@ const SCOPES: [&str; 5] =
 /// A user as it is asked for.
 const USER: &str = r#"{"email":"ada@mail.example","role":"analyst","password":"correct horse battery"}"#;
 
+/// An export as it is asked for.
+const EXPORT: &str = r#"{"name":"new","source":{"report":"traffic"},"format":"csv","destination":"file:a"}"#;
+
 /// A route, as it is asked.
 struct Asked {
     method: Method,
-    /// With `{key}`, `{user}` or `{account}` where an id stands.
+    /// With `{key}`, `{user}`, `{export}` or `{account}` where an id stands.
     path: &'static str,
     body: &'static str,
     /// The scopes that it needs; `admin` does as well.
@@ -53,6 +56,14 @@ fn routes() -> Vec<Asked> {
         staff(post.clone(), "/api/v1/users", USER, 201),
         staff(Method::PATCH, "/api/v1/users/{user}", r#"{"role":"analyst"}"#, 200),
         staff(Method::DELETE, "/api/v1/users/{user}", "", 200),
+        own(get.clone(), "/api/v1/exports", "", 200),
+        staff(post.clone(), "/api/v1/exports", EXPORT, 201),
+        own(get.clone(), "/api/v1/exports/{export}", "", 200),
+        staff(Method::PATCH, "/api/v1/exports/{export}", r#"{"is_paused":true}"#, 200),
+        own(Method::DELETE, "/api/v1/exports/{export}", "", 200),
+        own(post.clone(), "/api/v1/exports/{export}/run", "", 202),
+        own(get.clone(), "/api/v1/exports/{export}/runs", "", 200),
+        own(post.clone(), "/api/v1/exports/{export}/secret", "", 200),
         reports(get.clone(), "/api/v1/rejected", "", 200),
         reports(get.clone(), "/api/v1/rejected/reasons", "", 200),
         installation(get.clone(), "/api/v1/accounts", "", 200),
@@ -86,6 +97,14 @@ async fn user_id(api: &TestApi, account_id: AccountId) -> String {
     control.create_user(new, HASH.clone(), start()).await.unwrap().id.to_string()
 }
 
+/// The id of a new live export of an account.
+async fn export_id(api: &TestApi, account_id: AccountId) -> String {
+    let definition = serde_json::from_str(&EXPORT.replace("new", "old")).unwrap();
+    let tenant = Tenant { account_id, environment: Environment::Live };
+    let created = api.state.control.create_export(tenant, &definition, 9, [7; 32], start()).await;
+    created.unwrap().0.id.to_string()
+}
+
 /// Made once: hashing takes its time.
 static HASH: LazyLock<PasswordHash> =
     LazyLock::new(|| Password::new("correct horse battery".to_owned()).unwrap().hash([7; 16]).unwrap());
@@ -110,7 +129,7 @@ async fn every_route_needs_its_scope() {
             let user = user_id(&api, api.account.id).await;
             let (other, _) = other_account(&api, "other").await;
             let path = route.path.replace("{key}", &target).replace("{account}", &other.to_string());
-            let path = path.replace("{user}", &user);
+            let path = path.replace("{user}", &user).replace("{export}", &export_id(&api, api.account.id).await);
             let answer = send(&api, &route.method, &path, Some(&key), route.body).await;
             let is_allowed = scopes == "admin" || route.scopes.split(',').all(|needed| scopes.contains(needed));
             let expected = if is_allowed { route.status } else { 403 };
@@ -132,6 +151,7 @@ async fn what_is_anothers_is_like_what_is_not_there() {
         let (own, user) = (key_id(&api, api.account.id, route.scopes).await, user_id(&api, api.account.id).await);
         let (other, foreign) = other_account(&api, "other").await;
         let foreign_user = user_id(&api, other).await;
+        let (export, foreign_export) = (export_id(&api, api.account.id).await, export_id(&api, other).await);
         let before = api.state.control.audit_entries(None, None, 100).await.unwrap();
         let mut addresses = Vec::new();
         if route.path.contains("{key}") {
@@ -140,8 +160,11 @@ async fn what_is_anothers_is_like_what_is_not_there() {
         if route.path.contains("{user}") {
             addresses.extend([&foreign_user, NOBODY, "nonsense"].map(|id| route.path.replace("{user}", id)));
         }
+        if route.path.contains("{export}") {
+            addresses.extend([&foreign_export, NOBODY, "nonsense"].map(|id| route.path.replace("{export}", id)));
+        }
         if route.takes_account {
-            let path = route.path.replace("{key}", &own).replace("{user}", &user);
+            let path = route.path.replace("{key}", &own).replace("{user}", &user).replace("{export}", &export);
             addresses.extend([&other.to_string(), NOBODY, "nonsense"].map(|id| format!("{path}?account_id={id}")));
         }
         assert!(addresses.len() >= 3);
