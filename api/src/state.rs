@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Notify;
 use touchline_ingest::Ingest;
 use touchline_jobs::Runner;
 use touchline_pipeline::QueryEngine;
@@ -41,6 +42,8 @@ pub struct Services {
     pub prometheus: PrometheusHandle,
     /// Counts requests.
     pub http_metrics: HttpMetrics,
+    /// Told when a run of an export was asked for.
+    pub export_wake: Arc<Notify>,
 }
 
 impl AppState {
@@ -57,7 +60,19 @@ impl AppState {
         let keys = KeyCache::new(config.auth.cache_ttl_s);
         let http_metrics = HttpMetrics::new();
         let sql = SqlPool::new(config.sql.clone(), engine.lake().root().to_owned(), WorkerProgram::this());
-        Self(Arc::new(Services { config, control, clock, ingest, engine, sql, runner, keys, prometheus, http_metrics }))
+        Self(Arc::new(Services {
+            config,
+            control,
+            clock,
+            ingest,
+            engine,
+            sql,
+            runner,
+            keys,
+            prometheus,
+            http_metrics,
+            export_wake: Arc::default(),
+        }))
     }
 }
 
