@@ -8,6 +8,7 @@ mod administration;
 mod auth;
 mod body;
 mod error;
+pub mod exports;
 mod format;
 mod http_metrics;
 mod intake;

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::http::header;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -147,6 +147,14 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .layer(from_fn_with_state(state.clone(), observe))
         .with_state(state);
     (router, description)
+}
+
+/// The routes that an export can ask: reports and statements. Nobody observes them, and no network reaches them.
+pub(crate) fn questions(state: AppState) -> Router {
+    reports::without_suffixes()
+        .route("/api/v1/sql", post(sql::post_sql))
+        .fallback(|| std::future::ready(ApiError::NotFound))
+        .with_state(state)
 }
 
 fn describe_key(description: &mut OpenApi) {

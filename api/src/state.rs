@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Notify;
 use touchline_ingest::Ingest;
 use touchline_jobs::Runner;
 use touchline_pipeline::QueryEngine;
@@ -44,6 +45,8 @@ pub struct Services {
     pub prometheus: PrometheusHandle,
     /// Counts requests.
     pub http_metrics: HttpMetrics,
+    /// Told when a run of an export was asked for.
+    pub export_wake: Arc<Notify>,
 }
 
 impl AppState {
@@ -73,6 +76,7 @@ impl AppState {
             keys,
             prometheus,
             http_metrics,
+            export_wake: Arc::default(),
         }))
     }
 }

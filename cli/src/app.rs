@@ -1,6 +1,7 @@
 //! The composition: everything that one process of Touchline is made of, put together in this file and nowhere else.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use touchline_api::AppState;
+use touchline_api::exports::InProcess;
+use touchline_exports::destination::{ConfiguredPlaces, S3Access};
+use touchline_exports::webhook::{Announcer, SystemResolver};
+use touchline_exports::{Exporter, Pace, Parts, scheduler};
 use touchline_ingest::event_ids::EventIdIndex;
 use touchline_ingest::import::Importer;
 use touchline_ingest::import::ndjson::ImportedLine;
@@ -27,7 +32,9 @@ use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::config::Config;
-use touchline_schemas::control::{Account, Actor, ControlDb, JobRun, Trigger};
+use touchline_schemas::control::{
+    Account, Actor, ControlDb, ControlError, Export, ExportRun, ExportTrigger, JobRun, Trigger,
+};
 use touchline_schemas::paths::DataDir;
 use uuid::Uuid;
 
@@ -131,8 +138,85 @@ impl App {
             Arc::new(VacuumJob::new(lake.clone(), self.control.clone(), kept_hours)),
             Arc::new(VerifyJob::new(lake, verifier)),
         ];
-        let holder = format!("process-{}-{}", std::process::id(), Uuid::now_v7().simple());
-        Ok(Runner::new(self.control.clone(), self.clock.clone(), jobs, &self.config.jobs, holder)?)
+        Ok(Runner::new(self.control.clone(), self.clock.clone(), jobs, &self.config.jobs, holder())?)
+    }
+
+    /// Where exports write.
+    pub fn export_places(&self) -> ConfiguredPlaces {
+        let exports = &self.config.exports;
+        let root = exports.root.as_ref().map_or_else(|| self.data_dir.exports(), PathBuf::from);
+        ConfiguredPlaces { root, s3: S3Access::from(&exports.s3) }
+    }
+
+    /// Runs the exports of this installation, asking the API over `state`.
+    fn exporter(&self, state: &AppState) -> anyhow::Result<Exporter> {
+        let config = &self.config.exports;
+        let read = |path: &String| std::fs::read(path).with_context(|| format!("exports.webhook_ca_file {path}"));
+        let authorities = config.webhook_ca_file.as_ref().map(read).transpose()?;
+        let (resolver, networks) = (Arc::new(SystemResolver), config.networks()?);
+        let announcer = Announcer::new(resolver, networks, authorities.as_deref(), self.clock.clone())?;
+        let jobs = &self.config.jobs;
+        Ok(Exporter::new(Parts {
+            control: self.control.clone(),
+            clock: self.clock.clone(),
+            questions: Arc::new(InProcess::new(state.clone())),
+            tables: Arc::new(state.engine.lake().clone()),
+            places: Arc::new(self.export_places()),
+            announcer,
+            config: config.clone(),
+            pace: Pace {
+                poll_interval: Duration::from_secs(jobs.poll_interval_s),
+                lease_ttl: Duration::from_secs(jobs.lease_ttl_s),
+                is_scheduled: jobs.enabled,
+                holder: holder(),
+            },
+            wake: Arc::clone(&state.export_wake),
+        }))
+    }
+
+    /// Asks for a run of an export, or takes the one that has not ended, and returns what became of it: the server carries
+    /// it out or, without one, this process.
+    pub async fn run_export(&self, export: &Export) -> anyhow::Result<ExportRun> {
+        const WAIT: Duration = Duration::from_millis(200);
+        let now = self.clock.now();
+        let asked = self.control.queue_export_run(export.id, ExportTrigger::Manual, now, now).await;
+        let run = match asked {
+            Ok(run) => run.id,
+            Err(ControlError::ExportBusy { run_id }) => run_id,
+            Err(error) => return Err(error.into()),
+        };
+        loop {
+            if let Some(ended) = scheduler::ended(&self.control, run).await? {
+                return Ok(ended);
+            }
+            if let Some(lock) = IngestLock::take(&self.data_dir)? {
+                let lake = self.open_lake().await?;
+                let options = ingest_options(&self.config);
+                let (control, clock) = (self.control.clone(), self.clock.clone());
+                let ingest = IngestProcess::start(&self.data_dir, &lake, control, clock, options).await?;
+                let state = self.state(&ingest, &lake, PrometheusBuilder::new().build_recorder().handle())?;
+                let ended = self.exporter(&state)?.run_to_end(run).await;
+                ingest.stop().await;
+                drop(lock);
+                return Ok(ended?);
+            }
+            tokio::time::sleep(WAIT).await;
+        }
+    }
+
+    /// What the API works with.
+    fn state(&self, ingest: &IngestProcess, lake: &Lake, prometheus: PrometheusHandle) -> anyhow::Result<AppState> {
+        let engine = self.query_engine(lake)?;
+        let runner = self.runner(engine.clone())?;
+        Ok(AppState::new(
+            Arc::clone(&self.config),
+            self.control.clone(),
+            self.clock.clone(),
+            ingest.ingest().clone(),
+            engine,
+            runner,
+            prometheus,
+        ))
     }
 
     /// Runs ingest, scheduled jobs and the API until `stop`; returns when everything that was acknowledged is in the
@@ -150,25 +234,21 @@ impl App {
             ingest_options(&self.config),
         )
         .await?;
-        let engine = self.query_engine(&lake)?;
-        let runner = self.runner(engine.clone())?;
+        let state = self.state(&ingest, &lake, prometheus.clone())?;
+        let runner = state.runner.clone();
+        let exporter = self.exporter(&state)?;
 
         let stop_jobs = CancellationToken::new();
         let jobs = tokio::spawn({
             let (runner, stop) = (runner.clone(), stop_jobs.clone());
             async move { runner.serve(stop).await }
         });
+        let exports = tokio::spawn({
+            let stop = stop_jobs.clone();
+            async move { exporter.serve(stop).await }
+        });
         let watcher = tokio::spawn(runner.watcher(&self.config.alerts)?.serve(stop_jobs.clone()));
-        let upkeep = tokio::spawn(metrics_upkeep(prometheus.clone()));
-        let state = AppState::new(
-            Arc::clone(&self.config),
-            self.control.clone(),
-            self.clock.clone(),
-            ingest.ingest().clone(),
-            engine,
-            runner.clone(),
-            prometheus,
-        );
+        let upkeep = tokio::spawn(metrics_upkeep(prometheus));
         state.sql.warm_up().await;
         let (router, _) = touchline_api::router(state);
         let served = touchline_api::serve(listener, router, &self.config.server, stop.requested()).await;
@@ -182,6 +262,9 @@ impl App {
         }
         if jobs.await.is_err() {
             tracing::error!("the scheduler has died");
+        }
+        if exports.await.is_err() {
+            tracing::error!("what runs exports has died");
         }
         if watcher.await.is_err() {
             tracing::error!("the watcher of jobs has died");
@@ -278,6 +361,11 @@ impl IngestLock {
             Err(std::fs::TryLockError::Error(error)) => Err(error).context(format!("cannot lock {}", path.display())),
         }
     }
+}
+
+/// Names a runner in leases: no two have the same name.
+fn holder() -> String {
+    format!("process-{}-{}", std::process::id(), Uuid::now_v7().simple())
 }
 
 /// The process's metrics recorder, installed once.

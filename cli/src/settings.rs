@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use touchline_schemas::config::{Config, ConfigError};
+use touchline_schemas::config::{Config, ConfigError, S3Config, Secret};
 use touchline_schemas::paths::DataDir;
 
 use crate::args::GlobalArgs;
@@ -58,8 +58,23 @@ impl Settings {
             Some(path) => read(path)?,
             None => Config::default(),
         };
-        let config = config.apply_env(environment.variables()).map_err(SettingsError::Environment)?;
+        let mut config = config.apply_env(environment.variables()).map_err(SettingsError::Environment)?;
+        take_usual_names(&mut config.exports.s3, environment);
         Ok(Self { config, config_file, data_dir: data_dir(global, environment, default_data_dir) })
+    }
+}
+
+/// What nobody has configured of the object store comes from the variables that AWS gave names to: credentials all
+/// together or not at all.
+fn take_usual_names(s3: &mut S3Config, environment: &Environment) {
+    let get = |names: &[&str]| names.iter().find_map(|name| environment.get(name));
+    let text = |names: &[&str]| get(names).map(str::to_owned);
+    s3.endpoint = s3.endpoint.take().or_else(|| text(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]));
+    s3.region = s3.region.take().or_else(|| text(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
+    if s3.access_key_id.is_none() && s3.secret_access_key.is_none() {
+        s3.access_key_id = text(&["AWS_ACCESS_KEY_ID"]);
+        s3.secret_access_key = get(&["AWS_SECRET_ACCESS_KEY"]).map(Secret::from);
+        s3.session_token = get(&["AWS_SESSION_TOKEN"]).map(Secret::from);
     }
 }
 

@@ -19,6 +19,7 @@ pub mod runner;
 pub mod schedule;
 pub mod sequences;
 pub mod sessions;
+pub mod standard_webhooks;
 pub mod traffic;
 pub mod vacuum;
 pub mod verify;

@@ -135,6 +135,7 @@ mod tests {
             "# region = ",
             "# access_key_id = ",
             "# secret_access_key = ",
+            "# session_token = ",
         ] {
             assert!(SAMPLE.lines().any(|line| line.starts_with(setting)), "{setting}");
         }

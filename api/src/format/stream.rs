@@ -1,5 +1,8 @@
 //! A report as a body that is written while it is sent.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use axum::body::Body;
@@ -15,13 +18,14 @@ pub struct Ending(pub Vec<u8>);
 /// The body: head, rows, ending.
 ///
 /// An error on the way ends the body without its last chunk, so that the caller sees a broken answer and never a
-/// complete-looking short one.
-pub fn body<S, E>(mut writer: RowWriter, schema: &SchemaRef, batches: S, ending: Ending) -> Body
+/// complete-looking short one. `rows` counts what has been written.
+pub fn body<S, E>(mut writer: RowWriter, schema: &SchemaRef, batches: S, ending: Ending, rows: Arc<AtomicU64>) -> Body
 where
     S: Stream<Item = Result<RecordBatch, E>> + Send + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
     let head = Bytes::from(writer.head(schema));
+    let counted = rows;
     let rows = batches
         .map_err(|source| FormatError::Query(Box::new(source)))
         .map_ok(|batch| stream::iter(pieces(batch).map(Ok::<_, FormatError>)))
@@ -29,7 +33,11 @@ where
         .map_ok(Some)
         .chain(stream::once(std::future::ready(Ok(None))))
         .map(move |piece| match piece? {
-            Some(piece) => writer.rows(&piece).map(Bytes::from),
+            Some(piece) => {
+                let written = writer.rows(&piece).map(Bytes::from)?;
+                counted.fetch_add(piece.num_rows() as u64, Ordering::Release);
+                Ok(written)
+            }
             None => writer.end().map(Bytes::from),
         })
         .inspect_err(|error| tracing::error!(error = error as &dyn std::error::Error, "report broke off"));
@@ -69,8 +77,10 @@ mod tests {
     async fn batches_are_joined_into_one_document() {
         let (writer, schema) = writer(Format::Json);
         let batches = stream::iter([Ok::<_, std::io::Error>(every_kind()), Ok(every_kind())]);
-        let body = body(writer, &schema, batches, Ending(b"]}".to_vec()));
+        let rows = Arc::<AtomicU64>::default();
+        let body = body(writer, &schema, batches, Ending(b"]}".to_vec()), Arc::clone(&rows));
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        assert_eq!(rows.load(Ordering::Acquire), 4);
         let document: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(document["data"].as_array().map(Vec::len), Some(4));
     }
@@ -79,7 +89,7 @@ mod tests {
     async fn an_error_on_the_way_breaks_the_body_off() {
         let (writer, schema) = writer(Format::Csv);
         let batches = stream::iter([Ok(every_kind()), Err(std::io::Error::other("disk gone")), Ok(every_kind())]);
-        let mut chunks = body(writer, &schema, batches, Ending::default()).into_data_stream();
+        let mut chunks = body(writer, &schema, batches, Ending::default(), Arc::default()).into_data_stream();
         let mut seen = Vec::new();
         while let Some(chunk) = chunks.next().await {
             seen.push(chunk.is_ok());

@@ -16,7 +16,7 @@ use touchline_pipeline::reports::TimeRange;
 use touchline_pipeline::reports::rows::{ListKey, Page as ListPage};
 use touchline_pipeline::view::Looked;
 use touchline_pipeline::{Answer, AnswerMeta, AsOf, QueryEngine, View};
-use touchline_schemas::control::Scope;
+use touchline_schemas::control::{Scope, TableVersion};
 use touchline_schemas::tables::Table;
 use url::form_urlencoded;
 use utoipa::ToSchema;
@@ -27,6 +27,7 @@ use super::tag::{KnownTags, Question};
 use super::{Cursor, Page};
 use crate::auth::Caller;
 use crate::error::{ApiError, ProblemItem};
+use crate::exports::AnswerFacts;
 use crate::format::{CsvOptions, Ending, Format, FormatError, RowWriter, body, negotiate};
 use crate::{AppState, VERSION};
 
@@ -419,7 +420,26 @@ where
     };
     headers.insert(header::CONTENT_TYPE, delivery.format.content_type());
     put(&mut headers, header::LINK, links.next.map(|next| format!("<{next}>; rel=\"next\"")));
-    Ok((headers, body(writer, schema, batches, ending)).into_response())
+    let facts = facts(schema, meta, &looked_at);
+    let mut response = (headers, body(writer, schema, batches, ending, Arc::clone(&facts.rows))).into_response();
+    response.extensions_mut().insert(facts);
+    Ok(response)
+}
+
+fn facts(schema: &SchemaRef, meta: &Meta, looked_at: &[Looked]) -> AnswerFacts {
+    let looked_up =
+        looked_at.iter().map(|looked| (looked.table.name().to_owned(), looked.id.clone(), looked.snapshot.version));
+    let by_statement =
+        meta.table_versions.iter().flatten().map(|(name, version)| (name.clone(), String::new(), *version));
+    let tables = looked_up.chain(by_statement).map(|(name, id, version)| (name, TableVersion { id, version }));
+    let snapshot = looked_at.first().map(|looked| &looked.snapshot);
+    AnswerFacts {
+        schema: SchemaRef::clone(schema),
+        tables: tables.collect(),
+        watermark: snapshot.and_then(|snapshot| snapshot.info.as_ref()).and_then(|info| info.watermark),
+        definition: meta.definition,
+        rows: Arc::default(),
+    }
 }
 
 fn put(headers: &mut HeaderMap, name: HeaderName, value: Option<String>) {

@@ -6,8 +6,9 @@
 use std::future::Future;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::response::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use quick_cache::Weighter;
@@ -34,7 +35,7 @@ pub struct KeptAnswers {
 #[derive(Debug, Clone)]
 enum Kept {
     Answer {
-        head: HeaderMap,
+        head: Parts,
         body: Bytes,
     },
     /// It cannot be kept: nobody need wait for anybody else's.
@@ -72,21 +73,22 @@ impl KeptAnswers {
         compute: impl Future<Output = Result<Response, ApiError>>,
     ) -> Result<Response, ApiError> {
         let place = match self.answers.get_value_or_guard_async(tag).await {
-            Ok(Kept::Answer { head, body }) => return Ok((head, body).into_response()),
+            Ok(Kept::Answer { head, body }) => return Ok(Response::from_parts(head, Body::from(body))),
             Ok(Kept::Nothing) => return self.in_turn(compute).await,
             // If it fails, or its caller goes away, the place is given to another who waits.
             Err(place) => place,
         };
         let (response, whole) = self.in_turn_whole(compute).await?;
+        let (head, body) = response.into_parts();
         // An answer that says to be another one was made of more than its question knew.
-        let is_it = response.headers().get(header::ETAG) == Some(tag);
+        let is_it = head.headers.get(header::ETAG) == Some(tag);
         let kept = match whole.filter(|_| is_it) {
-            Some(body) => Kept::Answer { head: response.headers().clone(), body },
+            Some(body) => Kept::Answer { head: head.clone(), body },
             None => Kept::Nothing,
         };
         // A failure says that the cache was emptied meanwhile, which is no harm.
         let _ = place.insert(kept);
-        Ok(response)
+        Ok(Response::from_parts(head, body))
     }
 
     /// What `compute` gives, when it is its turn. The turn lasts until a small answer is whole; a large one is written while
@@ -135,6 +137,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::body::to_bytes;
+    use axum::response::IntoResponse;
     use futures::future::join_all;
 
     use super::*;

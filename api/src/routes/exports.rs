@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use touchline_exports::AskError;
 use touchline_ingest::receive::FieldError;
 use touchline_jobs::Schedule;
 use touchline_schemas::control::{
@@ -24,6 +25,7 @@ use crate::AppState;
 use crate::administration::{self, ACCOUNT_ID, AccountParam, Listed, Parameters, sees};
 use crate::auth::Caller;
 use crate::error::{AdminChangeProblems, AdminProblems, ApiError};
+use crate::exports::InProcess;
 use crate::report::params::instant_text;
 
 pub mod export;
@@ -243,8 +245,10 @@ pub async fn post_exports(
         return Err(ApiError::MissingScope(Scope::Admin));
     }
     let definition = read(members)?;
+    let tenant = Tenant { account_id, environment };
+    check_question(&state, tenant, &definition).await?;
     let control = administration::control(&state, &caller);
-    let (tenant, limit) = (Tenant { account_id, environment }, state.config.exports.max_exports);
+    let limit = state.config.exports.max_exports;
     let now = state.clock.now();
     let (export, key) = control.create_export(tenant, &definition, limit, rand::random(), now).await?;
     with_secret(&state, StatusCode::CREATED, export, &key, now).await
@@ -253,6 +257,23 @@ pub async fn post_exports(
 /// A definition, from the members of an object.
 fn read(members: Map<String, Value>) -> Result<ExportDefinition, ControlError> {
     ExportDefinition::read(members, Schedule::of_export).map_err(ControlError::InvalidExport)
+}
+
+/// Asks the question once, about a day without rows: what is wrong with it is said now, and not in the night.
+pub(super) async fn check_question(
+    state: &AppState,
+    tenant: Tenant,
+    definition: &ExportDefinition,
+) -> Result<(), ApiError> {
+    match InProcess::new(state.clone()).check(tenant, definition).await {
+        Ok(()) => Ok(()),
+        Err(AskError::Refused(detail)) => Err(ApiError::Refused {
+            what: "export",
+            code: "invalid",
+            errors: vec![FieldError { pointer: "/source".into(), code: "refused_question", detail }],
+        }),
+        Err(AskError::Failed(_)) => Err(ApiError::Unavailable("the question of the export could not be asked now")),
+    }
 }
 
 fn take_environment(members: &mut Map<String, Value>) -> Result<Option<Environment>, ApiError> {

@@ -24,10 +24,9 @@ pub mod traffic;
 pub mod utm;
 pub mod visitors;
 
-/// Every report once more for each format, under an address that a spreadsheet or a browser can keep:
-/// `…/sessions.csv`.
-pub fn with_suffixes() -> Router<AppState> {
-    let reports: [(&str, MethodRouter<AppState>); 22] = [
+/// Every report.
+fn all() -> [(&'static str, MethodRouter<AppState>); 22] {
+    [
         ("overview", get(overview::get_overview)),
         ("sessions", get(sessions::get_sessions)),
         ("visitors", get(visitors::get_visitors)),
@@ -50,14 +49,28 @@ pub fn with_suffixes() -> Router<AppState> {
         ("sequences/{id}/lift", get(sequences::lift::get_lift)),
         ("sequences/{id}/branches", get(sequences::branches::get_branches)),
         ("ingest", get(ingest::get_ingest)),
-    ];
+    ]
+}
+
+/// Every report under its address.
+pub fn without_suffixes() -> Router<AppState> {
+    let steps = ("sequences/{id}", get(sequences::steps::get_steps));
+    all()
+        .into_iter()
+        .chain([steps])
+        .fold(Router::new(), |router, (name, handler)| router.route(&format!("/api/v1/reports/{name}"), handler))
+}
+
+/// Every report once more for each format, under an address that a spreadsheet or a browser can keep:
+/// `…/sessions.csv`.
+pub fn with_suffixes() -> Router<AppState> {
     let people: [(&str, MethodRouter<AppState>); 4] = [
         ("ids", get(people::ids::get_ids)),
         ("events", get(people::events::get_events)),
         ("sessions", get(people::sessions::get_sessions)),
         ("touches", get(people::touches::get_touches)),
     ];
-    let reports = reports.into_iter().map(|(name, handler)| (format!("reports/{name}"), handler));
+    let reports = all().into_iter().map(|(name, handler)| (format!("reports/{name}"), handler));
     let people = people.into_iter().map(|(name, handler)| (format!("people/{{id}}/{name}"), handler));
     let mut router = Router::new();
     for (name, handler) in reports.chain(people) {

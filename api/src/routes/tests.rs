@@ -17,6 +17,7 @@ use touchline_schemas::{Environment, Tenant};
 use crate::test_support::{TestApi, start};
 
 mod administration;
+mod exporting;
 mod exports;
 mod formats;
 mod rejected;

@@ -1,7 +1,9 @@
-//! `touchline export`: list, show, create, change, pause, resume, delete, runs, rotate-secret.
+//! `touchline export`: list, show, create, change, pause, resume, delete, run, runs, verify, rotate-secret.
 
 mod define;
 mod rows;
+mod run;
+mod verify;
 
 use clap::{Args, Subcommand};
 use touchline_schemas::Tenant;
@@ -46,6 +48,13 @@ pub enum ExportCommand {
         #[command(flatten)]
         named: Named,
     },
+    /// Runs an export now, and waits until the run has ended: the server carries it out or, without one, this command.
+    Run {
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Checks whether a run's files are what its manifest says, and the manifest what its key has signed.
+    Verify(verify::VerifyArgs),
     /// Lists runs of an export, the latest first.
     Runs {
         #[command(flatten)]
@@ -99,6 +108,8 @@ pub async fn run(command: ExportCommand, context: &Context) -> anyhow::Result<Ou
         ExportCommand::Pause { named } => pause(context, &named, true).await?,
         ExportCommand::Resume { named } => pause(context, &named, false).await?,
         ExportCommand::Delete { named } => delete(context, &named).await?,
+        ExportCommand::Run { named } => return run::run(context, &named).await,
+        ExportCommand::Verify(args) => return verify::run(context, &args).await,
         ExportCommand::Runs { named, limit } => runs(context, &named, limit).await?,
         ExportCommand::RotateSecret { named } => rotate_secret(context, &named).await?,
     }

@@ -6,7 +6,9 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -61,7 +63,8 @@ impl ObjectStore for DurableFileSystem {
     }
 
     async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        Ok(Box::new(Upload { target: self.inner.path_to_filesystem(location)?, parts: Vec::new() }))
+        let target = self.inner.path_to_filesystem(location)?;
+        Ok(Box::new(in_background(move || Upload::begin(target)).await?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -97,30 +100,61 @@ impl ObjectStore for DurableFileSystem {
     }
 }
 
-/// A file that comes in parts, large checkpoints for instance. They are gathered, so that it is put like any other.
+/// A file that comes in parts: they are written where its bytes lie until they are synced, so that none is held for the
+/// whole.
 #[derive(Debug)]
 struct Upload {
     target: PathBuf,
-    parts: Vec<PutPayload>,
+    unfinished: PathBuf,
+    file: Arc<File>,
+    written: u64,
+}
+
+impl Upload {
+    fn begin(target: PathBuf) -> io::Result<Self> {
+        let unfinished = unfinished_beside(&target);
+        create_folders(folder_of(&target))?;
+        let file = Arc::new(File::create(&unfinished)?);
+        Ok(Self { target, unfinished, file, written: 0 })
+    }
 }
 
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.parts.push(data);
-        Box::pin(std::future::ready(Ok(())))
+        let (file, begin) = (Arc::clone(&self.file), self.written);
+        self.written += data.content_length() as u64;
+        Box::pin(in_background(move || {
+            let mut offset = begin;
+            for bytes in data.iter() {
+                file.write_all_at(bytes, offset)?;
+                offset += bytes.len() as u64;
+            }
+            Ok(())
+        }))
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let payload = std::mem::take(&mut self.parts).into_iter().flatten().collect();
-        let put = put_durably(self.target.clone(), payload, false).await;
-        put.map(|()| WRITTEN).map_err(|error| Error::Generic { store: STORE, source: Box::new(error) })
+        let (file, unfinished, target) = (Arc::clone(&self.file), self.unfinished.clone(), self.target.clone());
+        in_background(move || {
+            file.sync_all()?;
+            fs::rename(&unfinished, &target)?;
+            File::open(folder_of(&target))?.sync_all()
+        })
+        .await?;
+        Ok(WRITTEN)
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.parts.clear();
-        Ok(())
+        let unfinished = self.unfinished.clone();
+        in_background(move || fs::remove_file(unfinished)).await
     }
+}
+
+/// Does what may wait for the disk where that holds nobody up.
+async fn in_background<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
+    done.map_err(|error| Error::Generic { store: STORE, source: Box::new(error) })
 }
 
 async fn put_durably(target: PathBuf, payload: PutPayload, create_only: bool) -> io::Result<()> {
@@ -136,7 +170,7 @@ fn unfinished_beside(target: &FilePath) -> PathBuf {
 }
 
 fn put(unfinished: &FilePath, target: &FilePath, payload: &PutPayload, create_only: bool) -> io::Result<()> {
-    let folder = target.parent().unwrap_or(FilePath::new("/"));
+    let folder = folder_of(target);
     create_folders(folder)?;
     let mut file = File::create(unfinished)?;
     let named =
@@ -149,6 +183,10 @@ fn put(unfinished: &FilePath, target: &FilePath, payload: &PutPayload, create_on
     }
     named?;
     File::open(folder)?.sync_all()
+}
+
+fn folder_of(target: &FilePath) -> &FilePath {
+    target.parent().unwrap_or(FilePath::new("/"))
 }
 
 /// Whether a file of this name was never finished, or is being written.
@@ -191,19 +229,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = DurableFileSystem::default();
         let location = Path::from_absolute_path(folder.path().join("large")).unwrap();
-        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let names = || {
+            let entries = std::fs::read_dir(folder.path()).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+        };
         for is_aborted in [true, false] {
             let mut upload = store.put_multipart(&location).await.unwrap();
-            upload.put_part("first, ".into()).await.unwrap();
-            upload.put_part("second".into()).await.unwrap();
-            assert_eq!(files(), 0, "no part is a file of its own, synced by nobody");
+            let (first, second) = (upload.put_part("first, ".into()), upload.put_part("second".into()));
+            // Parts may be carried out in any order.
+            second.await.unwrap();
+            first.await.unwrap();
+            assert!(names().iter().all(|name| is_unfinished(name)), "{:?}", names());
             if is_aborted {
                 upload.abort().await.unwrap();
+                assert_eq!(names(), [""; 0]);
             } else {
                 upload.complete().await.unwrap();
             }
         }
-        assert_eq!(files(), 1);
+        assert_eq!(names(), ["large"]);
         assert_eq!(store.get(&location).await.unwrap().bytes().await.unwrap(), "first, second");
     }
 }

@@ -18,7 +18,7 @@ mod upkeep;
 
 pub use changes::{CHANGE_TYPE, Change, ChangeFile, ChangeKind, Changes, change_schema};
 pub use commit::{Commit, CommitInfo, Txn};
-pub use durable::create_folders;
+pub use durable::{DurableFileSystem, create_folders};
 pub use error::LakeError;
 pub use files::{DataFile, FileChanges, Snapshot};
 pub use merge::Merged;

@@ -53,7 +53,7 @@ impl Default for ExportsConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct S3Config {
-    /// Its address. Default: Amazon's for the region.
+    /// Its address. Default: that of the environment, else Amazon's for the region.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// Its region.
@@ -65,6 +65,9 @@ pub struct S3Config {
     /// The secret that belongs to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_access_key: Option<Secret>,
+    /// The token that belongs to credentials which do not last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<Secret>,
     /// Whether the endpoint may be one without TLS. Default false.
     pub allow_http: bool,
 }

@@ -28,6 +28,8 @@ pub struct ExportOutcome {
     pub table_versions: TableVersions,
     /// Everything received before this time is in what was read.
     pub watermark: Option<DateTime<Utc>>,
+    /// Name and version of the definition of its numbers.
+    pub definition: String,
     /// SHA-256 of the manifest, in hexadecimal digits.
     pub manifest_sha256: String,
     /// All days that a reader who follows the manifests has from now on; none for snapshots.
@@ -55,6 +57,8 @@ pub struct ExportBase {
     /// What that run read. None if there was none, or if the export is another since then (its question, form or
     /// destination): a run of changes then asks about all days, and writes them all, whatever `days` says.
     pub table_versions: Option<TableVersions>,
+    /// The definition of its numbers.
+    pub definition: Option<String>,
     /// The days that a reader has, in order.
     pub days: Vec<ExportDay>,
 }
@@ -116,7 +120,7 @@ impl ControlDb {
             manifest_sha256,
         });
         let table_versions = last.table_versions.filter(|_| is_current);
-        Ok(ExportBase { previous, table_versions, days: days.collect() })
+        Ok(ExportBase { previous, table_versions, definition: last.definition, days: days.collect() })
     }
 
     /// Ends an attempt that succeeded, and replaces the days that a reader has, both or neither.
@@ -152,6 +156,7 @@ impl ControlDb {
             bytes: count(outcome.bytes),
             table_versions: Set(Some(table_versions)),
             watermark: Set(outcome.watermark.map(micros)),
+            definition: Set(Some(outcome.definition)),
             manifest_sha256: Set(Some(outcome.manifest_sha256)),
             webhook_state: Set(export_webhooks::due(&transaction, run.export_id).await?.as_str().to_owned()),
             ..Default::default()
@@ -217,6 +222,7 @@ mod tests {
             bytes: 120,
             table_versions: [("sessions".to_owned(), TableVersion { id: "t".to_owned(), version: 7 })].into(),
             watermark: Some(at(0)),
+            definition: "traffic/1".to_owned(),
             manifest_sha256: format!("{sequence}"),
             days,
         }
@@ -242,6 +248,7 @@ mod tests {
         let base = control.export_base(&export).await.unwrap();
         assert_eq!(base.days, [day(0, "a"), day(1, "b")]);
         assert_eq!(base.table_versions, Some(outcome(1, vec![]).table_versions));
+        assert_eq!(base.definition.as_deref(), Some("traffic/1"));
         let first = PreviousRun { run_id: run.id, sequence: 1, manifest_sha256: "1".to_owned() };
         assert_eq!(base.previous, Some(first));
 

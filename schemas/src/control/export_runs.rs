@@ -155,6 +155,8 @@ pub struct ExportRun {
     pub table_versions: Option<TableVersions>,
     /// Everything received before this time is in what was read.
     pub watermark: Option<DateTime<Utc>>,
+    /// Name and version of the definition of its numbers.
+    pub definition: Option<String>,
     /// SHA-256 of the manifest, in hexadecimal digits.
     pub manifest_sha256: Option<String>,
     /// Whether the webhook was told.
@@ -192,6 +194,7 @@ pub(super) mod entity {
         pub bytes: Option<i64>,
         pub table_versions: Option<Json>,
         pub watermark: Option<DateTimeUtc>,
+        pub definition: Option<String>,
         pub manifest_sha256: Option<String>,
         pub webhook_state: String,
         pub webhook_attempts: i16,
@@ -236,6 +239,7 @@ impl TryFrom<entity::Model> for ExportRun {
             bytes: count(row.bytes),
             table_versions: table_versions.map_err(|error| corrupt("table_versions", &error.to_string()))?,
             watermark: row.watermark,
+            definition: row.definition,
             manifest_sha256: row.manifest_sha256,
             webhook_state: webhook_state.ok_or_else(|| corrupt("webhook_state", &row.webhook_state))?,
             webhook_attempts: u16::try_from(row.webhook_attempts).unwrap_or_default(),

@@ -6,7 +6,7 @@ use axum::http::Uri;
 use touchline_schemas::control::Scope;
 use touchline_schemas::export::ExportDefinition;
 
-use super::{ExportAnswer, ExportRequest, answer, asked_account, may_define, read, visible};
+use super::{ExportAnswer, ExportRequest, answer, asked_account, check_question, may_define, read, visible};
 use crate::AppState;
 use crate::administration::{self, AccountParam};
 use crate::auth::Caller;
@@ -59,6 +59,10 @@ pub async fn patch_export(
     let account = asked_account(&state, &caller, request.uri()).await?;
     let export = visible(&state, &caller, account, &export_id).await?;
     let changes = administration::object(&state, request).await?;
+    let wanted = read(export.definition.patched(changes.clone()))?;
+    if wanted.source != export.definition.source || wanted.mode != export.definition.mode {
+        check_question(&state, export.tenant, &wanted).await?;
+    }
     let control = administration::control(&state, &caller);
     let now = state.clock.now();
     let change = |was: &ExportDefinition| read(was.patched(changes));

@@ -36,5 +36,6 @@ pub async fn post_export_run(
     Fields::read(&state, "run", request).await?.finish()?;
     let now = state.clock.now();
     let run = state.control.queue_export_run(export.id, ExportTrigger::Manual, now, now).await?;
+    state.export_wake.notify_one();
     Ok((StatusCode::ACCEPTED, Json(ExportRunAnswer::from(run))).into_response())
 }

@@ -139,10 +139,14 @@ async fn an_export_is_changed_field_by_field_or_not_at_all() {
     let refused = change(&api, &key, &path, json!({"is_paused": false, "last_days": 0, "name": null})).await;
     assert_eq!(refused.status, 422, "{}", refused.body);
     assert_eq!(api.get(&path, &key).await.json(), changed);
-    let source = json!({"sql": "SELECT $from, $to"});
+    let source = json!({"report": "utm"});
     let changed = change(&api, &key, &path, json!({"source": source, "is_paused": false})).await.json();
     assert_eq!((&changed["source"], &changed["next_run_at"]), (&source, &json!("2026-01-01T06:00:00.000000Z")));
     assert_eq!(change(&api, &key, &path, json!({"environment": "test"})).await.status, 422);
+    let unknown = change(&api, &key, &path, json!({"source": {"report": "utm", "params": {"by": "colour"}}})).await;
+    let errors = unknown.json()["errors"].clone();
+    assert_eq!((&errors[0]["pointer"], &errors[0]["code"]), (&json!("/source"), &json!("refused_question")));
+    assert_eq!(api.get(&path, &key).await.json()["source"], source);
 }
 
 #[tokio::test]

@@ -111,6 +111,7 @@ fn runs() -> TableCreateStatement {
         .col(big_integer_null("bytes"))
         .col(json_null("table_versions"))
         .col(timestamp_with_time_zone_null("watermark"))
+        .col(string_len_null("definition", 128))
         .col(string_len_null("manifest_sha256", 64))
         .col(string_len("webhook_state", 16))
         .col(small_integer("webhook_attempts"))
