@@ -339,7 +339,8 @@ impl Inner {
     }
 }
 
-fn log(run: &ExportRun, error: &dyn std::error::Error) {
+fn log(run: &ExportRun, error: &AttemptError) {
+    let error = error as &dyn std::error::Error;
     tracing::warn!(export = %run.export_id, run_id = %run.id, error, "an export failed");
 }
 
