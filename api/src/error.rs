@@ -21,7 +21,7 @@ mod sql;
 
 pub use describe::{
     AdminChangeProblems, AdminProblems, BatchProblems, HealthProblems, IntakeProblems, KeyProblems, PersonProblems,
-    ReportProblems, SqlProblems,
+    ReportProblems, ScopeProblems, SqlProblems,
 };
 pub use problem::{Problem, ProblemDetails, ProblemItem};
 

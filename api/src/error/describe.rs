@@ -54,6 +54,9 @@ pub struct AdminChangeProblems;
 /// Refusals of what is asked of one person.
 pub struct PersonProblems;
 
+/// Refusals of routes that show what is the same for every account, to a key with their scope.
+pub struct ScopeProblems;
+
 /// Refusals of routes that take any key.
 pub struct KeyProblems;
 
@@ -123,6 +126,12 @@ impl IntoResponses for PersonProblems {
         let mut responses = ReportProblems::responses();
         responses.extend(problems(&[NO_PERSON]));
         responses
+    }
+}
+
+impl IntoResponses for ScopeProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[UNAUTHENTICATED, MISSING_SCOPE, UNAVAILABLE])
     }
 }
 

@@ -16,6 +16,7 @@ use touchline_schemas::{Environment, Tenant};
 
 use crate::test_support::{TestApi, start};
 
+mod access;
 mod administration;
 mod formats;
 mod rejected;
