@@ -17,6 +17,7 @@ use crate::observe::observe;
 mod accounts;
 mod audit;
 mod conversions;
+mod erasures;
 mod events;
 mod health;
 mod healthz;
@@ -52,7 +53,7 @@ const KEY_SCHEME: &str = "key";
         (name = "ingest", description = "Sending events. A 2xx says that they are on disk."),
         (name = "reports", description = "Asking for numbers, in any of five formats from one query."),
         (name = "sql", description = "Asking the tables themselves."),
-        (name = "administration", description = "Keys, settings, users, accounts, jobs, refused events, and who changed what."),
+        (name = "administration", description = "Keys, settings, users, accounts, erasures, jobs, refused events, and who changed what."),
         (name = "operations", description = "How the installation is.")
     ),
     components(schemas(
@@ -113,6 +114,8 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(users::get_users, users::post_users))
         .routes(routes!(users::user::patch_user, users::user::delete_user))
         .routes(routes!(audit::get_audit))
+        .routes(routes!(erasures::get_erasures, erasures::post_erasures))
+        .routes(routes!(erasures::erasure::get_erasure))
         .routes(routes!(rejected::get_rejected))
         .routes(routes!(rejected::reasons::get_rejected_reasons))
         .routes(routes!(jobs::get_jobs))

@@ -7,6 +7,7 @@
 mod account_settings;
 mod accounts;
 mod audit;
+mod erasure_requests;
 mod erasures;
 mod error;
 mod ingest_ledger;
@@ -36,7 +37,8 @@ pub use account_settings::{SETTINGS, goals};
 pub use accounts::{
     Account, AccountSettings, AccountStatus, CHANNEL_RULES, ConversionValue, Goal, GoalCondition, GoalCredit,
 };
-pub use audit::{Actor, AuditEntry};
+pub use audit::{Actor, AuditEntry, UnknownActor};
+pub use erasure_requests::{Certified, ErasureRequest, ErasureState, NewErasure};
 pub use erasures::{Erasures, IdHashHex};
 pub use error::ControlError;
 pub use ingest_ledger::{IngestCounts, IngestHour};

@@ -501,7 +501,8 @@ async fn a_sweep_leaves_alone_what_ingest_may_be_about_to_commit() {
         std::fs::File::open(&copy).unwrap().set_modified(begin().into()).unwrap();
         copy
     });
-    let sweeper = Sweeper { lake, account_id: tenant().account_id, needles: &needles, unpack: &|_, _| None };
+    let sweeper =
+        Sweeper { lake, account_id: tenant().account_id, needles: &needles, unpack: &|_, _| None, roots: &[] };
     let mut done = certificate(tenant().account_id);
     let unsettled = sweeper.strays(begin() + TimeDelta::minutes(9), &mut done).await.unwrap();
     assert_eq!(unsettled, std::slice::from_ref(&written));

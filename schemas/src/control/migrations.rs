@@ -12,6 +12,7 @@ mod m0008_pending_erasures;
 mod m0009_key_rotation;
 mod m0010_audit_entries;
 mod m0011_users;
+mod m0013_erasure_requests;
 
 use sea_orm::{DatabaseConnection, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_key_rotation::Migration),
             Box::new(m0010_audit_entries::Migration),
             Box::new(m0011_users::Migration),
+            Box::new(m0013_erasure_requests::Migration),
         ]
     }
 }

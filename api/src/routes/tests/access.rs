@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::Value;
 use touchline_schemas::AccountId;
-use touchline_schemas::control::{AccountStatus, KeyKind, Scope};
+use touchline_schemas::control::{AccountStatus, KeyKind, NewErasure, Scope};
 
 use super::administration::{NOBODY, key_id, send, user_id};
 use super::formats::{REPORTS, address, filled};
@@ -16,7 +16,7 @@ const OPEN: [&str; 5] = ["/", "/api/v1/health", "/healthz", "/metrics", "/readyz
 
 /// Bodies of the operations that take one, to which they answer with success. `{new}` stands for a word that nothing is
 /// called yet.
-const BODIES: [(&str, &str, &str); 12] = [
+const BODIES: [(&str, &str, &str); 13] = [
     ("POST", "/api/v1/events", r#"{"events":[{"event_type":"page_view","visitor_id":"v1"}]}"#),
     ("POST", "/api/v1/sessions", r#"{"session":{"visitor_id":"v1","url":"https://x.example/"}}"#),
     ("POST", "/api/v1/conversions", r#"{"conversion_type":"purchase","visitor_id":"v1"}"#),
@@ -27,6 +27,7 @@ const BODIES: [(&str, &str, &str); 12] = [
     ("PATCH", "/api/v1/settings", r#"{"mask_ip":true}"#),
     ("POST", "/api/v1/users", r#"{"email":"{new}@mail.example","role":"analyst","password":"correct horse battery"}"#),
     ("PATCH", "/api/v1/users/{user_id}", r#"{"role":"analyst"}"#),
+    ("POST", "/api/v1/erasures", r#"{"ids":["{new}"],"dry_run":true}"#),
     ("POST", "/api/v1/accounts", r#"{"slug":"{new}"}"#),
     ("POST", "/api/v1/jobs/{job}/run", r#"{"full":true}"#),
 ];
@@ -88,6 +89,7 @@ impl Operation {
         Some(match (section, self.part()?) {
             ("keys", "key_id") => Part::Own(key_id(api, account, "can_manage_settings").await),
             ("users", "user_id") => Part::Own(user_id(api, account).await),
+            ("erasures", "erasure_id") => Part::Own(erasure_id(api, account).await),
             ("people", "id") => Part::Own("00plain".to_owned()),
             ("reports", "id") => Part::Own("welcome".to_owned()),
             ("accounts", "account_id") => Part::Installation(other_account(api).await.to_string()),
@@ -149,6 +151,12 @@ fn operations(api: &TestApi) -> Vec<Operation> {
 async fn other_account(api: &TestApi) -> AccountId {
     let slug = uuid::Uuid::new_v4().simple().to_string();
     api.state.control.create_account(&slug, &slug, start()).await.unwrap().id
+}
+
+/// The id of a new erasure of an account, which nobody does here.
+async fn erasure_id(api: &TestApi, account_id: AccountId) -> String {
+    let new = NewErasure { account_id, ids: vec!["ada".to_owned()], requested_by: None, is_dry_run: true };
+    api.state.control.request_erasure(new, start()).await.unwrap().id.to_string()
 }
 
 fn text(scopes: &[Scope]) -> String {
@@ -251,6 +259,7 @@ async fn what_is_anothers_is_like_what_is_not_there() {
             let own = match operation.part() {
                 Some("key_id") => operation.address(&key_id(&api, stranger, &text(scopes)).await),
                 Some("user_id") => operation.address(&user_id(&api, stranger).await),
+                Some("erasure_id") => operation.address(&erasure_id(&api, stranger).await),
                 Some(part) => panic!("{}: say here what is the stranger's own `{part}`", operation.name()),
                 None => operation.address(""),
             };
