@@ -17,6 +17,7 @@ use crate::observe::observe;
 mod accounts;
 mod audit;
 mod conversions;
+mod data;
 mod erasures;
 mod events;
 mod health;
@@ -97,6 +98,8 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(reports::sequences::lift::get_lift))
         .routes(routes!(reports::sequences::branches::get_branches))
         .routes(routes!(reports::ingest::get_ingest))
+        .routes(routes!(data::conversions::get_conversions))
+        .routes(routes!(data::funnel::get_funnel))
         .routes(routes!(people::get_person))
         .routes(routes!(people::ids::get_ids))
         .routes(routes!(people::events::get_events))

@@ -42,6 +42,9 @@ pub struct IntakeProblems;
 /// Refusals of reports.
 pub struct ReportProblems;
 
+/// Refusals of rows in numbered pages.
+pub struct DataProblems;
+
 /// Refusals of statements.
 pub struct SqlProblems;
 
@@ -88,6 +91,12 @@ impl IntoResponses for ReportProblems {
             VERSION_GONE,
             UNAVAILABLE,
         ])
+    }
+}
+
+impl IntoResponses for DataProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[BAD_PARAMETER, UNAUTHENTICATED, MISSING_SCOPE, UNAVAILABLE])
     }
 }
 

@@ -18,6 +18,7 @@ use crate::test_support::{TestApi, start};
 
 mod access;
 mod administration;
+mod data;
 mod erasures;
 mod formats;
 mod rejected;
@@ -548,7 +549,7 @@ async fn every_route_is_described_with_its_answers() {
     let (_, description) = super::router(api.state.clone());
     let document = serde_json::to_value(&description).unwrap();
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 57);
+    assert_eq!(paths.len(), 59);
     for (path, item) in paths {
         for operation in item.as_object().unwrap().values() {
             assert!(operation["summary"].is_string(), "{path}");
