@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod error;
 mod format;
+mod html;
 mod http_metrics;
 mod intake;
 mod observe;

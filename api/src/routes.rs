@@ -18,6 +18,7 @@ mod accounts;
 mod audit;
 mod conversions;
 mod data;
+mod docs;
 mod erasures;
 mod events;
 mod health;
@@ -132,12 +133,15 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .split_for_parts();
     describe_key(&mut description);
 
+    let page = docs::page(&serde_json::to_value(&description).unwrap_or_default());
     let text = description.to_pretty_json().unwrap_or_default();
     let openapi = get(move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], text.clone())));
     let router = routes
         .merge(reports::with_suffixes())
         .route(OPENAPI_PATH, openapi)
         .route(home::STYLE_PATH, get(home::get_style))
+        .route(docs::PATH, get(move || std::future::ready(docs::answer(page.clone()))))
+        .route(docs::STYLE_PATH, get(docs::get_style))
         .fallback(|| std::future::ready(ApiError::NotFound))
         .method_not_allowed_fallback(|| std::future::ready(ApiError::MethodNotAllowed))
         .layer(from_fn_with_state(state.clone(), observe))

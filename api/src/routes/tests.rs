@@ -246,6 +246,8 @@ async fn operations_need_no_key() {
         ("/api/openapi.json", "application/json", r#""openapi": "3.1.0""#),
         ("/", "text/html; charset=utf-8", "Touchline"),
         ("/home.css", "text/css; charset=utf-8", "body"),
+        ("/docs", "text/html; charset=utf-8", "/api/v1/events"),
+        ("/docs.css", "text/css; charset=utf-8", "body"),
     ] {
         let answer = api.send(Request::get(path).body(Body::empty()).unwrap()).await;
         assert_eq!(answer.status, 200, "{path}");
