@@ -81,6 +81,7 @@ def main() -> int:
         check_alive(checks, touchline, key, pid, tally)
         check_tenants(checks, touchline, key, other)
         check_equation(checks, touchline, key, tally)
+        check_command(checks, touchline, key, tally)
     return checks.finish()
 
 
@@ -400,6 +401,19 @@ def check_equation(checks: Checks, touchline: Touchline, key: Key, tally: Tally)
     hours = [row for row in rows if row["received"] != row["stored"] + row["duplicates"] + row["rejected"]]
     checks.equal("it holds in every hour", hours, [])
     checks.equal("its CSV has the same rows", [row["stored"] for row in csv_rows], [str(row["stored"]) for row in rows])
+
+
+def check_command(checks: Checks, touchline: Touchline, key: Key, tally: Tally) -> None:
+    """The command shows beside the server what the server shows."""
+    asked = ("--account", key.slug, "--env", key.environment)
+    told = touchline.command_json("rejected", "reasons", *asked)["data"]
+    checks.equal("the command counts what was refused", sum(row["rejected"] for row in told), tally.rejected)
+    checks.equal("by the reasons that the API names", told, touchline.get("/api/v1/rejected/reasons", key).json()["data"])
+    code = told[0]["code"]
+    for which, arguments, parameters in (("all", (), {}), (code, ("--filter", f"code={code}"), {"filter[code]": code})):
+        listed = touchline.command_json("rejected", "list", *asked, "--limit", 50, *arguments)["data"]
+        expected = touchline.get("/api/v1/rejected", key, limit=50, **parameters).json()["data"]
+        checks.equal(f"the command lists what the API lists: {which}", listed, expected)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Two canaries have ids that stand nowhere else. They view pages, buy, are identified, stand in addresses and properties,
 in refused bodies, in an import, and in somebody else's referrer. Jobs run in between, so that there are old versions,
 merged files and derived rows. Then one is erased beside the running server and the other after it was killed. Each of
-three more has a device and a user id that an event links, and is erased by one id of one kind.
+three more has a device and a user id that an event links, and is erased by one id of one kind. Two more are erased over
+HTTP, the second of them though the server is killed while it does it.
 """
 
 import gzip
@@ -20,7 +21,7 @@ sys.path.insert(0, str(HERE / "lib"))
 import polars as pl
 
 import lake
-from touchline import Checks, Key, Touchline, now, rfc3339
+from touchline import Checks, Key, Touchline, now, rfc3339, wait_until
 
 VISITOR, USER = "canary-visitor-5d1e77aa", "canary.user.5d1e77aa@mail.example"
 LATE_VISITOR = "canary-late-90c2b1f3"
@@ -30,8 +31,12 @@ LINKED = {
     "the visitor id": ("canary-phone-58bb", "canary-bea-58bb", "canary-phone-58bb"),
     "the person id": ("canary-phone-79cc", "canary-cleo-79cc", "u:canary-cleo-79cc"),
 }
+# Erased over HTTP: the device, and the user that an event links to it.
+ASKED = {"is asked for": ("canary-tablet-11dd", "canary-dora-11dd"), "is cut off": ("canary-watch-22ee", "canary-eve-22ee")}
 LINKED_IDS = {id for visitor, user, _ in LINKED.values() for id in (visitor, user)}
 DAYS, PEOPLE = 3, 25
+ERASURES = "/api/v1/erasures"
+ERASED_WITHIN_S = 180
 CONFIG = "[log]\nsegment_age_ms = 200\n"
 EVENTS = "/api/v1/events"
 TABLES = ("events", "sessions", "visitors")
@@ -57,6 +62,7 @@ def main() -> int:
         check_full_run(checks, touchline, key)
         check_linked(checks, touchline, key)
         check_restart(checks, touchline, key)
+        check_asked(checks, touchline, key)
     return checks.finish()
 
 
@@ -268,6 +274,71 @@ def check_restart(checks: Checks, touchline: Touchline, key: Key) -> None:
     checks.equal("a new server refuses both", codes, ["erased"] * 2)
     touchline.wait_drained()
     check_gone(checks, touchline, "after a restart")
+
+
+def check_asked(checks: Checks, touchline: Touchline, key: Key) -> None:
+    manager = touchline.key("shop", scopes=("can_manage_settings",))
+    stranger = touchline.key("other", scopes=("can_manage_settings",))
+    expect(touchline, key, {"events": [event for visitor, user in ASKED.values()
+                                       for event in linked_events(visitor, user)]}, 202)
+    touchline.wait_drained()
+    touchline.run_jobs()
+
+    (visitor, user), (other_visitor, other_user) = ASKED.values()
+    dry = ask(touchline, manager, visitor, dry_run=True)
+    wait_until("the dry run is over", lambda: shown(touchline, manager, dry)["state"] == "done", ERASED_WITHIN_S)
+    rows = {table["table"]: table["rows_removed"] for table in shown(touchline, manager, dry)["certificate"]["tables"]}
+    checks.equal("a dry run over HTTP counts the events", rows["events"], 3)
+    checks.true("a dry run over HTTP changes nothing", bool(found(touchline.data_dir, (visitor, user))))
+
+    elsewhere = ask(touchline, stranger, visitor)
+    wait_until("the stranger's is over", lambda: shown(touchline, stranger, elsewhere)["state"] == "done",
+               ERASED_WITHIN_S)
+    checks.true("nobody erases another account's people", bool(found(touchline.data_dir, (visitor, user))))
+    checks.equal("nor sees their erasures", touchline.get(f"{ERASURES}/{dry}", stranger).status, 404)
+
+    asked = ask(touchline, manager, user, requested_by=f"a letter of {user}")
+    wait_until("the erasure is over", lambda: shown(touchline, manager, asked)["state"] == "done", ERASED_WITHIN_S)
+    check_erased(checks, touchline, key, manager, asked, "asked for over HTTP", (visitor, user))
+
+    cut_off = ask(touchline, manager, other_visitor)
+    wait_until("the erasure runs", lambda: shown(touchline, manager, cut_off)["state"] == "running", ERASED_WITHIN_S)
+    touchline.kill()
+    touchline.start()
+    checks.equal("what a crash cut off is listed", shown(touchline, manager, cut_off)["state"], "running")
+    wait_until("it is over", lambda: shown(touchline, manager, cut_off)["state"] == "done", ERASED_WITHIN_S)
+    check_erased(checks, touchline, key, manager, cut_off, "cut off by a crash", (other_visitor, other_user))
+    listed = touchline.get(ERASURES, manager).json()["data"]
+    checks.true("all erasures are listed, those of the command too",
+                {dry, asked, cut_off} < {row["erasure_id"] for row in listed}, listed)
+    checks.true("and all are done", {row["state"] for row in listed} == {"done"}, listed)
+
+
+def check_erased(checks: Checks, touchline: Touchline, key: Key, manager: Key, erasure: str, how: str,
+                 ids: tuple[str, str]) -> None:
+    answer = shown(touchline, manager, erasure)
+    verification = answer["certificate"]["verification"]
+    checks.equal(f"{how}: its own look finds nothing", (verification["occurrences"], verification["found_in"]), (0, []))
+    checks.equal(f"{how}: both ids are erased", len(answer["certificate"]["id_hashes"]), 2)
+    checks.equal(f"{how}: no byte of the data directory holds them", found(touchline.data_dir, ids), [])
+    checks.true(f"{how}: neither does the log", not any(name in touchline.log_text() for name in ids))
+    refused = expect(touchline, key, {"events": linked_events(*ids)}, 422)
+    checks.equal(f"{how}: both ids are refused", [event["code"] for event in refused["rejected"]], ["erased"] * 3)
+    noted = touchline.get("/api/v1/audit", manager).json()["data"]
+    actions = [(entry["action"], entry["actor"]) for entry in noted if entry["target"] == erasure]
+    actor = f"key:{manager.key_id}"
+    checks.equal(f"{how}: it is noted", actions, [("erasure.complete", actor), ("erasure.request", actor)])
+
+
+def ask(touchline: Touchline, key: Key, *ids: str, **more: object) -> str:
+    return expect_status(touchline, ERASURES, {"ids": ids, **more}, key, 202)["erasure_id"]
+
+
+def shown(touchline: Touchline, key: Key, erasure: str) -> dict:
+    answer = touchline.get(f"{ERASURES}/{erasure}", key)
+    if answer.status != 200:
+        raise RuntimeError(f"the erasure answers {answer.status}: {answer.text()[:500]}")
+    return answer.json()
 
 
 def erase_late(checks: Checks, touchline: Touchline) -> None:

@@ -1,6 +1,6 @@
 //! What the routes of administration share: whose things are meant, what a body says, and lists.
 
-use touchline_schemas::control::{Actor, ControlDb, Scope};
+use touchline_schemas::control::{ControlDb, Scope};
 use touchline_schemas::{AccountId, Environment};
 use utoipa::IntoParams;
 
@@ -46,7 +46,7 @@ pub fn sees(caller: &Caller, environment: Environment) -> bool {
 
 /// The control database in the caller's hands: what is changed is noted as this key's doing.
 pub fn control(state: &AppState, caller: &Caller) -> ControlDb {
-    state.control.acting_as(Actor::Key(caller.key().key_id))
+    state.control.asked_by(caller.key().key_id)
 }
 
 /// The account that the caller means: its own, or with the scope `admin` any that there is.

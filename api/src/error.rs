@@ -20,8 +20,8 @@ mod problem;
 mod sql;
 
 pub use describe::{
-    AdminChangeProblems, AdminProblems, BatchProblems, HealthProblems, IntakeProblems, KeyProblems, PersonProblems,
-    ReportProblems, SqlProblems,
+    AdminChangeProblems, AdminProblems, BatchProblems, DataProblems, HealthProblems, IntakeProblems, KeyProblems,
+    PersonProblems, ReportProblems, ScopeProblems, SqlProblems,
 };
 pub use problem::{Problem, ProblemDetails, ProblemItem};
 

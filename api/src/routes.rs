@@ -17,6 +17,9 @@ use crate::observe::observe;
 mod accounts;
 mod audit;
 mod conversions;
+mod data;
+mod docs;
+mod erasures;
 mod events;
 mod exports;
 mod health;
@@ -54,7 +57,7 @@ const KEY_SCHEME: &str = "key";
         (name = "reports", description = "Asking for numbers, in any of five formats from one query."),
         (name = "sql", description = "Asking the tables themselves."),
         (name = "exports", description = "Having answers written, on a schedule, to where others read them."),
-        (name = "administration", description = "Keys, settings, users, accounts, jobs, refused events, and who changed what."),
+        (name = "administration", description = "Keys, settings, users, accounts, erasures, jobs, refused events, and who changed what."),
         (name = "operations", description = "How the installation is.")
     ),
     components(schemas(
@@ -101,6 +104,8 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(reports::sequences::lift::get_lift))
         .routes(routes!(reports::sequences::branches::get_branches))
         .routes(routes!(reports::ingest::get_ingest))
+        .routes(routes!(data::conversions::get_conversions))
+        .routes(routes!(data::funnel::get_funnel))
         .routes(routes!(people::get_person))
         .routes(routes!(people::ids::get_ids))
         .routes(routes!(people::events::get_events))
@@ -118,6 +123,8 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(users::get_users, users::post_users))
         .routes(routes!(users::user::patch_user, users::user::delete_user))
         .routes(routes!(audit::get_audit))
+        .routes(routes!(erasures::get_erasures, erasures::post_erasures))
+        .routes(routes!(erasures::erasure::get_erasure))
         .routes(routes!(rejected::get_rejected))
         .routes(routes!(rejected::reasons::get_rejected_reasons))
         .routes(routes!(jobs::get_jobs))
@@ -136,12 +143,15 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .split_for_parts();
     describe_key(&mut description);
 
+    let page = docs::page(&serde_json::to_value(&description).unwrap_or_default());
     let text = description.to_pretty_json().unwrap_or_default();
     let openapi = get(move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], text.clone())));
     let router = routes
         .merge(reports::with_suffixes())
         .route(OPENAPI_PATH, openapi)
         .route(home::STYLE_PATH, get(home::get_style))
+        .route(docs::PATH, get(move || std::future::ready(docs::answer(page.clone()))))
+        .route(docs::STYLE_PATH, get(docs::get_style))
         .fallback(|| std::future::ready(ApiError::NotFound))
         .method_not_allowed_fallback(|| std::future::ready(ApiError::MethodNotAllowed))
         .layer(from_fn_with_state(state.clone(), observe))

@@ -94,6 +94,7 @@ pub struct TestApi {
     pub clock: Arc<MockClock>,
     pub account: Account,
     pub job: Arc<TestJob>,
+    router: Router,
     _folder: TempDir,
 }
 
@@ -134,11 +135,8 @@ impl TestApi {
         let jobs: Vec<Arc<dyn Job>> = vec![job.clone()];
         let runner = Runner::new(control.clone(), clock.clone(), jobs, &config.jobs, "test".to_owned()).unwrap();
         let state = AppState::new(Arc::new(config), control, clock.clone(), ingest, engine, runner, prometheus);
-        Self { state, clock, account, job, _folder: folder }
-    }
-
-    pub fn router(&self) -> Router {
-        router(self.state.clone()).0
+        let (router, _) = router(state.clone());
+        Self { state, clock, account, job, router, _folder: folder }
     }
 
     /// A new secret live key of the account.
@@ -155,7 +153,7 @@ impl TestApi {
         self.new_key(self.account.id, kind, scopes).await
     }
 
-    async fn new_key(&self, account_id: AccountId, kind: KeyKind, scopes: &str) -> String {
+    pub async fn new_key(&self, account_id: AccountId, kind: KeyKind, scopes: &str) -> String {
         let scopes: Scopes = scopes.parse().unwrap();
         let new = NewKey { account_id, environment: Environment::Live, kind, scopes, name: None };
         let random = uuid::Uuid::new_v4().into_bytes();
@@ -164,7 +162,7 @@ impl TestApi {
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router().oneshot(request).await.unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let body = String::from_utf8_lossy(&bytes).into_owned();

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use touchline_api::AppState;
@@ -23,6 +24,7 @@ use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::log::LogOptions;
 use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
+use touchline_jobs::erase::Eraser;
 use touchline_jobs::{
     AttributionJob, CompactionJob, Ended, IdentitiesJob, Job, JobPlan, MessagesJob, Progress, RetentionJob, RunError,
     RunRequest, Runner, SequencesJob, SessionsJob, TrafficJob, VacuumJob, VerifyJob, VisitorsJob,
@@ -38,6 +40,7 @@ use touchline_schemas::control::{
 use touchline_schemas::paths::DataDir;
 use uuid::Uuid;
 
+use crate::erasure::IngestLog;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::verifier;
@@ -61,7 +64,7 @@ pub const JOB_NAMES: [&str; 11] = [
 pub const CARETAKERS: [&str; 4] = ["compaction", "retention", "vacuum", "verify"];
 
 /// An installation, opened. Opening it takes no lock, so it can be done beside a running server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct App {
     /// The configuration of this process.
     pub config: Arc<Config>,
@@ -219,7 +222,22 @@ impl App {
         ))
     }
 
-    /// Runs ingest, scheduled jobs and the API until `stop`; returns when everything that was acknowledged is in the
+    /// Erases people of this installation.
+    pub fn eraser(&self, lake: &Lake, runner: Runner) -> Eraser {
+        Eraser {
+            control: self.control.clone(),
+            clock: self.clock.clone(),
+            lake: lake.clone(),
+            data_dir: self.data_dir.clone(),
+            exports: self.config.exports.root(&self.data_dir),
+            runner,
+            caretakers: &CARETAKERS,
+            log: Arc::new(IngestLog::new(self.clone(), lake.clone())),
+            random: rand::random,
+        }
+    }
+
+    /// Runs ingest, scheduled jobs, erasures and the API until `stop`; returns when everything that was acknowledged is in the
     /// lake, or the grace time is over.
     pub async fn serve_http(&self, listener: TcpListener, stop: Shutdown) -> anyhow::Result<()> {
         let prometheus = metrics_recorder()?;
@@ -247,6 +265,11 @@ impl App {
             let stop = stop_jobs.clone();
             async move { exporter.serve(stop).await }
         });
+        let eraser = tokio::task::spawn_blocking({
+            let (eraser, stop, runtime) = (self.eraser(&lake, runner.clone()), stop_jobs.clone(), Handle::current());
+            // It reads files to their end, for which requests shall not wait.
+            move || runtime.block_on(eraser.serve(stop))
+        });
         let watcher = tokio::spawn(runner.watcher(&self.config.alerts)?.serve(stop_jobs.clone()));
         let upkeep = tokio::spawn(metrics_upkeep(prometheus));
         state.sql.warm_up().await;
@@ -265,6 +288,9 @@ impl App {
         }
         if exports.await.is_err() {
             tracing::error!("what runs exports has died");
+        }
+        if eraser.await.is_err() {
+            tracing::error!("whoever erases has died");
         }
         if watcher.await.is_err() {
             tracing::error!("the watcher of jobs has died");

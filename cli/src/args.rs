@@ -6,8 +6,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use touchline_schemas::Environment;
 
 use crate::commands::{
-    account, alerts, audit, config, demo, doctor, erase, export, goals, import, jobs, key, serve, sessions, sql, user,
-    verify,
+    account, alerts, audit, config, demo, doctor, erase, export, goals, import, jobs, key, rejected, serve, sessions,
+    sql, user, verify,
 };
 
 /// The open analytics pipeline for first-party events and messages.
@@ -84,6 +84,9 @@ pub enum Command {
     /// Goals of messages: what others would count.
     #[command(subcommand)]
     Goals(goals::GoalsCommand),
+    /// Refused events, and why they were.
+    #[command(subcommand)]
+    Rejected(rejected::RejectedCommand),
     /// Asks an account's tables in SQL.
     Sql(sql::SqlArgs),
     /// Carries out statements for another process of this program, and is of no use to people.
@@ -119,6 +122,7 @@ impl Command {
             | Self::Alerts(_)
             | Self::Sessions(_)
             | Self::Goals(_)
+            | Self::Rejected(_)
             | Self::Sql(_)
             | Self::SqlWorker
             | Self::Import(_)
@@ -196,6 +200,9 @@ mod tests {
             "touchline demo --exit --events 2000 --listen 127.0.0.1:0",
             "touchline verify --account acme --from 2026-03-01 --to 2026-04-01 --tables sessions,visitors --json",
             "touchline sql SELECT --account acme --env test --format csv --param -1 --param x",
+            "touchline rejected list --account acme --from 2026-03-01 --filter code=erased --limit 5 --json",
+            "touchline rejected reasons --account acme --env test --format csv",
+            "touchline erase --account acme --person a --person b --dry-run --requested-by me",
             "touchline sql-worker",
             "touchline doctor --json",
             "touchline config print",

@@ -12,6 +12,7 @@ pub mod goals;
 pub mod import;
 pub mod jobs;
 pub mod key;
+pub mod rejected;
 pub mod serve;
 pub mod sessions;
 pub mod sql;
@@ -81,6 +82,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome>
         Command::Alerts(command) => alerts::run(command, context).await,
         Command::Sessions(command) => sessions::run(command, context).await,
         Command::Goals(command) => goals::run(command, context).await,
+        Command::Rejected(command) => rejected::run(command, context).await,
         Command::Sql(args) => sql::run(args, context).await,
         Command::SqlWorker => Err(Usage("a worker is started before anything else".to_owned()).into()),
         Command::Import(args) => import::run(args, context).await,

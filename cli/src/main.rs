@@ -12,6 +12,7 @@ mod erasure;
 mod import_files;
 mod logging;
 mod output;
+mod rows;
 mod settings;
 mod shutdown;
 mod verifier;

@@ -14,7 +14,9 @@ use touchline_jobs::Schedule;
 use touchline_jobs::lease::Lease;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::config::ExportsConfig;
-use touchline_schemas::control::{ControlDb, ControlError, Export, ExportRun, ExportRunId, ExportTrigger};
+use touchline_schemas::control::{
+    ControlDb, ControlError, EXPORTS_LEASE, Export, ExportRun, ExportRunId, ExportTrigger,
+};
 
 use crate::destination::Places;
 use crate::question::Questions;
@@ -22,8 +24,6 @@ use crate::run::{AttemptError, Workshop};
 use crate::tables::Tables;
 use crate::webhook::Announcer;
 
-/// The lease of whoever runs exports.
-const RUNS_LEASE: &str = "exports";
 /// What is said of a run that was stopped with its process.
 const SHUT_DOWN: &str = "the process that ran it was shut down";
 
@@ -173,7 +173,7 @@ impl Inner {
         if !is_thorough && !self.has_work().await? {
             return Ok(Some(0));
         }
-        let (name, holder) = (RUNS_LEASE.to_owned(), self.pace.holder.clone());
+        let (name, holder) = (EXPORTS_LEASE.to_owned(), self.pace.holder.clone());
         let lease = Lease::acquire(&self.control, &self.clock, name, holder, self.pace.lease_ttl).await?;
         let Some(lease) = lease else { return Ok(None) };
         let done = self.work(&lease).await;

@@ -1,10 +1,14 @@
 //! Erasing a person: out of the tables, out of everything that is derived from them, and out of every file that is left.
 //!
-//! The parts stand here; `touchline erase` puts them in order, because some of it is others' work: ingest drains its log,
-//! the jobs compute the derived tables anew. What is done is written into a [`Certificate`] as it is done.
+//! The parts stand here; `order` puts them in order, and `eraser` does that for one request after the other, in the server
+//! as at the command line. What is ingest's work, it does through [`ReceivedLog`]. What is done is written into a
+//! [`Certificate`] as it is done.
 
 mod certificate;
+mod eraser;
+mod error;
 mod needles;
+mod order;
 mod person;
 mod rows;
 mod scan;
@@ -24,6 +28,8 @@ use touchline_schemas::{AccountId, Tenant};
 use uuid::Uuid;
 
 pub use certificate::{Certificate, DeletedFile, FORMAT, HASH, TableReport, Verification};
+pub use eraser::{Eraser, ReceivedLog};
+pub use error::{EraseError, ErasureError};
 pub use needles::{MIN_SEARCHED_BYTES, Needles};
 pub use person::{Person, PersonError, SharedId, resolve};
 pub use rows::{Erased, Left};
@@ -35,22 +41,6 @@ pub const RAW_TABLES: [Table; 2] = [Table::Events, Table::RejectedEvents];
 const MAX_CONFLICTS: usize = 50;
 /// A file that no version has named and that nobody has touched for so long is what a writer left that died.
 const LEFTOVER_AFTER: Duration = Duration::minutes(10);
-
-/// Why an erasure could not go on. It can be run again from the start at any time.
-#[derive(Debug, thiserror::Error)]
-pub enum EraseError {
-    /// The lake failed.
-    #[error(transparent)]
-    Lake(#[from] LakeError),
-    /// A file could not be read or deleted.
-    #[error("{path}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-}
 
 /// Takes the person's rows out of a table, in one commit, and says what that came to.
 ///
@@ -179,6 +169,8 @@ pub struct Sweeper<'a> {
     pub unpack: &'a Unpack<'a>,
     /// What exports have written.
     pub exported: &'a Exported,
+    /// Folders that are left out of the paths in the certificate.
+    pub roots: &'a [PathBuf],
 }
 
 impl Sweeper<'_> {
@@ -308,7 +300,9 @@ impl Sweeper<'_> {
 
     /// A path as it may stand in a certificate.
     fn shown(&self, path: &Path) -> String {
-        let path = path.to_string_lossy().into_owned();
+        // The lake may lie in the data directory: the longest is the closest.
+        let inside = self.roots.iter().filter_map(|root| path.strip_prefix(root).ok());
+        let path = inside.min_by_key(|path| path.as_os_str().len()).unwrap_or(path).to_string_lossy().into_owned();
         self.needles.replaced_in(&path).unwrap_or(path)
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod attribution;
 pub mod compared;
+pub mod data;
 pub mod events;
 pub mod first_touch;
 pub mod funnel;

@@ -7,6 +7,7 @@
 mod account_settings;
 mod accounts;
 mod audit;
+mod erasure_requests;
 mod erasures;
 mod error;
 mod export_queue;
@@ -40,10 +41,13 @@ use sea_orm::{
 use tokio::time::Instant;
 
 pub use account_settings::{SETTINGS, goals};
+use uuid::Uuid;
+
 pub use accounts::{
     Account, AccountSettings, AccountStatus, CHANNEL_RULES, ConversionValue, Goal, GoalCondition, GoalCredit,
 };
-pub use audit::{Actor, AuditEntry};
+pub use audit::{Actor, AuditEntry, UnknownActor};
+pub use erasure_requests::{Certified, ErasureRequest, ErasureState, NewErasure};
 pub use erasures::{Erasures, IdHashHex};
 pub use error::ControlError;
 pub use export_queue::EXPORTS_LEASE;
@@ -81,6 +85,8 @@ const CONNECTIONS: u32 = 4;
 pub struct ControlDb {
     db: DatabaseConnection,
     actor: Actor,
+    /// The key that asks right now, which must not have been revoked since.
+    asked_by: Option<Uuid>,
 }
 
 impl ControlDb {
@@ -101,16 +107,21 @@ impl ControlDb {
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
         let db = connect(pool, options).await.map_err(open_error)?;
         migrations::run(&db).await?;
-        Ok(Self { db, actor: Actor::Installation })
+        Ok(Self { db, actor: Actor::Installation, asked_by: None })
     }
 
     /// The same database in the hands of `actor`. Without it, what is changed is the installation's own doing.
     pub fn acting_as(&self, actor: Actor) -> Self {
-        Self { db: self.db.clone(), actor }
+        Self { db: self.db.clone(), actor, asked_by: None }
     }
 
-    /// Begins a change that consists of several statements. What was begun and not committed is undone. A key that has been
-    /// revoked since it was checked begins none.
+    /// The same database, in the hands of a key that asks right now: it changes nothing any more once it is revoked.
+    pub fn asked_by(&self, key_id: Uuid) -> Self {
+        Self { db: self.db.clone(), actor: Actor::Key(key_id), asked_by: Some(key_id) }
+    }
+
+    /// Begins a change that consists of several statements. What was begun and not committed is undone. A key that asks, and
+    /// has been revoked since it was checked, begins none.
     async fn begin(&self) -> Result<DatabaseTransaction, ControlError> {
         // A transaction that begins as a reader cannot wait for its turn to write.
         let options = TransactionOptions {
@@ -118,9 +129,9 @@ impl ControlDb {
             ..TransactionOptions::default()
         };
         let transaction = self.db.begin_with_options(options).await.map_err(ControlError::during("begin a change"))?;
-        match self.actor {
-            Actor::Key(key_id) if !keys::stands(&transaction, key_id).await? => Err(ControlError::ActorGone),
-            Actor::Installation | Actor::Cli | Actor::Key(_) => Ok(transaction),
+        match self.asked_by {
+            Some(key_id) if !keys::stands(&transaction, key_id).await? => Err(ControlError::ActorGone),
+            Some(_) | None => Ok(transaction),
         }
     }
 
@@ -141,7 +152,7 @@ impl ControlDb {
             .await
             .map_err(|source| ControlError::Open { path: ":memory:".into(), source: Box::new(source) })?;
         migrations::run(&db).await?;
-        Ok(Self { db, actor: Actor::Installation })
+        Ok(Self { db, actor: Actor::Installation, asked_by: None })
     }
 }
 

@@ -503,7 +503,8 @@ async fn a_sweep_leaves_alone_what_ingest_may_be_about_to_commit() {
     });
     let exported = Exported::default();
     let account_id = tenant().account_id;
-    let sweeper = Sweeper { lake, account_id, needles: &needles, unpack: &|_, _| None, exported: &exported };
+    let unpack = |_: &std::path::Path, _: &[u8]| None;
+    let sweeper = Sweeper { lake, account_id, needles: &needles, unpack: &unpack, exported: &exported, roots: &[] };
     let mut done = certificate(tenant().account_id);
     let unsettled = sweeper.strays(begin() + TimeDelta::minutes(9), &mut done).await.unwrap();
     assert_eq!(unsettled, std::slice::from_ref(&written));

@@ -42,6 +42,9 @@ pub struct IntakeProblems;
 /// Refusals of reports.
 pub struct ReportProblems;
 
+/// Refusals of rows in numbered pages.
+pub struct DataProblems;
+
 /// Refusals of statements.
 pub struct SqlProblems;
 
@@ -53,6 +56,9 @@ pub struct AdminChangeProblems;
 
 /// Refusals of what is asked of one person.
 pub struct PersonProblems;
+
+/// Refusals of routes that show what is the same for every account, to a key with their scope.
+pub struct ScopeProblems;
 
 /// Refusals of routes that take any key.
 pub struct KeyProblems;
@@ -85,6 +91,12 @@ impl IntoResponses for ReportProblems {
             VERSION_GONE,
             UNAVAILABLE,
         ])
+    }
+}
+
+impl IntoResponses for DataProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[BAD_PARAMETER, UNAUTHENTICATED, MISSING_SCOPE, UNAVAILABLE])
     }
 }
 
@@ -123,6 +135,12 @@ impl IntoResponses for PersonProblems {
         let mut responses = ReportProblems::responses();
         responses.extend(problems(&[NO_PERSON]));
         responses
+    }
+}
+
+impl IntoResponses for ScopeProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[UNAUTHENTICATED, MISSING_SCOPE, UNAVAILABLE])
     }
 }
 

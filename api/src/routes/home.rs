@@ -1,42 +1,32 @@
 //! `GET /`: what runs here, how fresh it is, and where to go.
 
-use std::fmt::{self, Display};
-
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::header;
 use axum::response::{Html, IntoResponse};
 use chrono::{DateTime, Utc};
 use touchline_schemas::control::JobRun;
 
+use crate::html::{Escaped, GUARDS};
 use crate::report::params::instant_text;
 use crate::{AppState, VERSION};
 
-/// Where the page's style lies: in a file of its own, so that the policy below needs no exception.
+/// Where the page is.
+pub const PATH: &str = "/";
+/// Where its style lies: in a file of its own, so that the pages' policy needs no exception.
 pub const STYLE_PATH: &str = "/home.css";
 
 /// Jobs whose tables the reports read, in the order in which data flows through them.
 const JOBS: [&str; 3] = ["sessions", "visitors", "attribution"];
 
 /// Addresses that the page leads to, and what is there.
-const LINKS: [(&str, &str); 6] = [
-    ("/api/openapi.json", "the description of the API (OpenAPI)"),
+const LINKS: [(&str, &str); 7] = [
+    (super::docs::PATH, "how to use the API"),
+    ("/api/openapi.json", "the same for programs (OpenAPI)"),
     ("/api/v1/reports/sessions.csv", "sessions as CSV (needs a key with can_view_reports)"),
     ("/api/v1/reports/first-touch?by=utm_source", "visitors by first touch"),
     ("/api/v1/reports/traffic?by=channel", "sessions by channel"),
     ("/api/v1/reports/ingest", "what came in, per hour"),
     ("/metrics", "metrics for Prometheus"),
-];
-
-/// Nothing but our own style sheet may be loaded, and nobody may frame the page.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-);
-
-const GUARDS: [(HeaderName, HeaderValue); 4] = [
-    (header::CONTENT_SECURITY_POLICY, POLICY),
-    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
 ];
 
 /// A page that says what runs here
@@ -115,36 +105,9 @@ fn row(job: &str, run: Option<&JobRun>, now: DateTime<Utc>) -> String {
     )
 }
 
-/// Text that cannot become markup.
-struct Escaped<T>(T);
-
-impl<T: Display> Display for Escaped<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for letter in self.0.to_string().chars() {
-            match letter {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                other => write!(f, "{other}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_cannot_become_markup() {
-        assert_eq!(
-            Escaped("<a href='x'>\"&\"</a>").to_string(),
-            "&lt;a href=&#39;x&#39;&gt;&quot;&amp;&quot;&lt;/a&gt;"
-        );
-    }
 
     #[test]
     fn a_table_that_was_never_computed_says_so() {

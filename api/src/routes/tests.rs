@@ -16,7 +16,10 @@ use touchline_schemas::{Environment, Tenant};
 
 use crate::test_support::{TestApi, start};
 
+mod access;
 mod administration;
+mod data;
+mod erasures;
 mod exporting;
 mod exports;
 mod formats;
@@ -245,6 +248,8 @@ async fn operations_need_no_key() {
         ("/api/openapi.json", "application/json", r#""openapi": "3.1.0""#),
         ("/", "text/html; charset=utf-8", "Touchline"),
         ("/home.css", "text/css; charset=utf-8", "body"),
+        ("/docs", "text/html; charset=utf-8", "/api/v1/events"),
+        ("/docs.css", "text/css; charset=utf-8", "body"),
     ] {
         let answer = api.send(Request::get(path).body(Body::empty()).unwrap()).await;
         assert_eq!(answer.status, 200, "{path}");
@@ -548,7 +553,7 @@ async fn every_route_is_described_with_its_answers() {
     let (_, description) = super::router(api.state.clone());
     let document = serde_json::to_value(&description).unwrap();
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 60);
+    assert_eq!(paths.len(), 64);
     for (path, item) in paths {
         for operation in item.as_object().unwrap().values() {
             assert!(operation["summary"].is_string(), "{path}");

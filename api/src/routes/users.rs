@@ -98,7 +98,7 @@ pub async fn get_users(State(state): State<AppState>, caller: Caller, uri: Uri) 
     post,
     path = "/api/v1/users",
     tag = "administration",
-    security(("key" = ["can_manage_settings"])),
+    security(("key" = ["can_manage_settings", "can_view_reports"])),
     params(AccountParam),
     request_body = NewUserRequest,
     responses((status = 201, description = "The user", body = UserAnswer), AdminChangeProblems)

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use touchline_jobs::erase::{Certificate, MIN_SEARCHED_BYTES};
+use touchline_schemas::control::NewErasure;
 
 use super::{Context, Outcome};
-use crate::erasure::{self, Request};
 use crate::output::count;
 
 /// What `erase` takes.
@@ -35,9 +35,11 @@ pub struct EraseArgs {
 pub async fn run(args: EraseArgs, context: &Context) -> anyhow::Result<Outcome> {
     let app = context.app().await?;
     let account = app.account(&args.account).await?;
-    let request =
-        Request { account: &account, ids: &args.people, requested_by: args.requested_by, is_dry_run: args.dry_run };
-    let certificate = erasure::erase(&app, request).await?;
+    let lake = app.open_lake().await?;
+    let runner = app.runner(app.query_engine(&lake)?)?;
+    let (ids, requested_by, is_dry_run) = (args.people, args.requested_by, args.dry_run);
+    let new = NewErasure { account_id: account.id, ids, requested_by, is_dry_run };
+    let certificate = app.eraser(&lake, runner).erase(new).await?;
     if let Some(path) = &args.certificate {
         let text = serde_json::to_string_pretty(&certificate)?;
         std::fs::write(path, text)

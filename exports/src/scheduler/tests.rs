@@ -130,7 +130,7 @@ async fn a_run_is_taken_up_also_when_the_lease_of_its_dead_process_lives_on() {
     fixture.begin(&run).await;
     let ttl = Duration::from_secs(60);
     let now = start() + TimeDelta::minutes(1);
-    assert!(fixture.control.acquire_lease(RUNS_LEASE, "dead", ttl, now).await.unwrap());
+    assert!(fixture.control.acquire_lease(EXPORTS_LEASE, "dead", ttl, now).await.unwrap());
     let (one, shutdown) = (exporter(&fixture, "one"), CancellationToken::new());
     let taken_up = async {
         assert_eq!(one.tick().await.unwrap(), 0);
@@ -149,7 +149,7 @@ async fn one_process_at_a_time_runs_exports() {
     let fixture = hourly(json!({})).await;
     let ttl = Duration::from_secs(60);
     let now = start() + TimeDelta::hours(1);
-    assert!(fixture.control.acquire_lease(RUNS_LEASE, "other", ttl, now).await.unwrap());
+    assert!(fixture.control.acquire_lease(EXPORTS_LEASE, "other", ttl, now).await.unwrap());
     let exporter = exporter(&fixture, "one");
     fixture.clock.advance(TimeDelta::hours(1));
     assert_eq!(exporter.tick().await.unwrap(), 0);

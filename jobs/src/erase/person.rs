@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, Serialize};
 use touchline_lake::{Lake, LakeError};
 use touchline_pipeline::identities::{USER_PREFIX, VISITOR_PREFIX};
@@ -43,6 +44,23 @@ impl Person {
     /// Whether it is the same as another, of whom something else is known.
     pub fn is_one_with(&self, other: &Self) -> bool {
         !self.ids.is_disjoint(&other.ids)
+    }
+
+    /// The person as it is written down while an erasure lasts: not as the ids read, because another account may have
+    /// somebody of the same id, and the last look of an erasure there must not take this for something that it has left.
+    pub fn to_text(&self) -> Result<String, serde_json::Error> {
+        Ok(BASE64_STANDARD.encode(serde_json::to_vec(self)?))
+    }
+
+    /// The person that was written down as `text`.
+    pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
+        let decoded = BASE64_STANDARD.decode(text).map_err(<serde_json::Error as serde::de::Error>::custom)?;
+        serde_json::from_slice(&decoded)
+    }
+
+    /// Whether it is asked for by this name, because one of the ids that are the person's alone reads so.
+    pub fn is_named(&self, given: &str) -> bool {
+        unknown(given).iter().any(|id| self.ids.contains(id))
     }
 
     /// Adds what is known of the same person besides. What somebody else has by either is not the person's alone.
@@ -337,6 +355,25 @@ mod tests {
         let id = TypedId::visitor("kiosk");
         let shared = SharedId { environment: Environment::Live, id, from_us: Some(10), to_us: Some(20) };
         assert_eq!([9, 10, 19, 20].map(|at_us| shared.holds_at(at_us)), [false, true, true, false]);
+    }
+
+    #[test]
+    fn what_is_written_down_of_a_person_does_not_read_like_the_ids() {
+        let ada = person_of(&known(), &["ada".to_owned()]).unwrap();
+        let text = ada.to_text().unwrap();
+        assert!(!text.contains("phone"), "{text}");
+        assert_eq!(Person::from_text(&text).unwrap(), ada);
+        assert!(Person::from_text("{}").is_err() && Person::from_text("").is_err());
+    }
+
+    #[test]
+    fn a_person_is_named_by_the_ids_that_are_nobody_elses() {
+        let ada = person_of(&known(), &["ada".to_owned()]).unwrap();
+        for (given, expected) in
+            [("ada", true), ("u:ada", true), ("v:phone", true), ("v:ada", false), ("kiosk", false), ("bob", false)]
+        {
+            assert_eq!(ada.is_named(given), expected, "{given}");
+        }
     }
 
     #[test]

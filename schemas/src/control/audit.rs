@@ -2,6 +2,7 @@
 //! itself, so that neither is there without the other.
 
 use std::fmt;
+use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -36,6 +37,27 @@ impl fmt::Display for Actor {
     }
 }
 
+/// A text that names nobody who could have changed something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is nobody: there are installation, cli, and key: with the id of one")]
+pub struct UnknownActor(String);
+
+impl FromStr for Actor {
+    type Err = UnknownActor;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || UnknownActor(text.to_owned());
+        match text {
+            "installation" => Ok(Self::Installation),
+            "cli" => Ok(Self::Cli),
+            _ => {
+                let key_id = text.strip_prefix("key:").and_then(|id| Uuid::parse_str(id).ok());
+                key_id.map(Self::Key).ok_or_else(unknown)
+            }
+        }
+    }
+}
+
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
@@ -49,6 +71,7 @@ pub(super) enum Action {
     UserCreate,
     UserChange,
     UserRemove,
+    ErasureRequest,
     ErasureComplete,
     ExportCreate,
     ExportChange,
@@ -69,6 +92,7 @@ impl Action {
             Self::UserCreate => "user.create",
             Self::UserChange => "user.change",
             Self::UserRemove => "user.remove",
+            Self::ErasureRequest => "erasure.request",
             Self::ErasureComplete => "erasure.complete",
             Self::ExportCreate => "export.create",
             Self::ExportChange => "export.change",
@@ -264,6 +288,16 @@ mod tests {
     use crate::control::moment::tests::at;
     use crate::control::{AccountSettings, AccountStatus, KeyKind, NewKey, Scope, Scopes};
     use crate::tenant::Environment;
+
+    #[test]
+    fn who_changed_something_is_read_as_it_is_written() {
+        for actor in [Actor::Installation, Actor::Cli, Actor::Key(Uuid::from_u128(7))] {
+            assert_eq!(actor.to_string().parse(), Ok(actor));
+        }
+        for text in ["", "key:", "key:7", "Cli"] {
+            assert_eq!(text.parse::<Actor>(), Err(UnknownActor(text.to_owned())));
+        }
+    }
 
     #[test]
     fn only_what_differs_is_noted() {

@@ -8,7 +8,6 @@ use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, Statement};
 use sha2::{Digest as _, Sha256};
 
-use super::audit::{Action, Change};
 use super::moment::micros;
 use super::{ControlDb, ControlError};
 use crate::person::{IdType, TypedId};
@@ -150,29 +149,6 @@ impl ControlDb {
         insert.map(|_| ()).map_err(ControlError::during("keep an erasure"))
     }
 
-    /// Keeps the certificate with the ids that it is about.
-    pub async fn certify_erasure(
-        &self,
-        account_id: AccountId,
-        hashes: &[IdHashHex],
-        certificate: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), ControlError> {
-        let transaction = self.begin().await?;
-        let updated = entity::Entity::update_many()
-            .col_expr(entity::Column::Certificate, Expr::value(certificate))
-            .filter(entity::Column::AccountId.eq(account_id.0))
-            .filter(entity::Column::IdHash.is_in(hashes))
-            .exec(&transaction)
-            .await;
-        updated.map_err(ControlError::during("keep a certificate"))?;
-        // The hashes stay out of it: with the salt beside them they would tell for ever whose erasure it was.
-        let facts = serde_json::json!({ "ids": hashes.len() });
-        let change = Change::creates(Action::ErasureComplete, account_id, account_id.0, &facts)?;
-        self.record(&transaction, change, now).await?;
-        self.commit(transaction).await
-    }
-
     /// Empties the database's own log into the database, and the pages of both that hold nothing any more: what was
     /// deleted or overwritten before cannot be found in the files afterwards.
     pub async fn scrub(&self) -> Result<(), ControlError> {
@@ -187,6 +163,38 @@ impl ControlDb {
         let row = salt::Entity::find_by_id(SALT_NUMBER).one(&self.db).await;
         Ok(row.map_err(ControlError::during("read the salt of erasures"))?.map(|row| row.salt))
     }
+}
+
+/// Keeps a certificate with the ids that it is about.
+pub(super) async fn keep_certificate(
+    transaction: &impl ConnectionTrait,
+    account_id: AccountId,
+    hashes: &[IdHashHex],
+    certificate: &str,
+) -> Result<(), ControlError> {
+    let updated = entity::Entity::update_many()
+        .col_expr(entity::Column::Certificate, Expr::value(certificate))
+        .filter(entity::Column::AccountId.eq(account_id.0))
+        .filter(entity::Column::IdHash.is_in(hashes))
+        .exec(transaction)
+        .await;
+    updated.map(|_| ()).map_err(ControlError::during("keep a certificate"))
+}
+
+/// Puts another text in the place of a certificate.
+pub(super) async fn replace_certificate(
+    transaction: &impl ConnectionTrait,
+    account_id: AccountId,
+    old: &str,
+    new: &str,
+) -> Result<(), ControlError> {
+    let updated = entity::Entity::update_many()
+        .col_expr(entity::Column::Certificate, Expr::value(new))
+        .filter(entity::Column::AccountId.eq(account_id.0))
+        .filter(entity::Column::Certificate.eq(old))
+        .exec(transaction)
+        .await;
+    updated.map(|_| ()).map_err(ControlError::during("change a certificate"))
 }
 
 #[cfg(test)]
@@ -208,7 +216,6 @@ mod tests {
         for seconds in 1..3 {
             control.refuse_erased(acme, &hashes, at(seconds)).await.unwrap();
         }
-        control.certify_erasure(acme, &hashes, "{}", at(3)).await.unwrap();
         let erasures = control.erasures().await.unwrap();
         assert_eq!(erasures.find(acme, IdType::User, "ada"), Some(&hashes[0]));
         assert_eq!(erasures.find(acme, IdType::Visitor, "v-1"), Some(&hashes[1]));

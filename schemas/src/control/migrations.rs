@@ -13,7 +13,8 @@ mod m0009_key_rotation;
 mod m0010_audit_entries;
 mod m0011_users;
 mod m0012_exports;
-mod m0013_late_events;
+mod m0013_erasure_requests;
+mod m0014_late_events;
 
 use sea_orm::{DatabaseConnection, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -39,7 +40,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_audit_entries::Migration),
             Box::new(m0011_users::Migration),
             Box::new(m0012_exports::Migration),
-            Box::new(m0013_late_events::Migration),
+            Box::new(m0013_erasure_requests::Migration),
+            Box::new(m0014_late_events::Migration),
         ]
     }
 }

@@ -9,7 +9,7 @@ use touchline_schemas::tables::Table;
 use utoipa::ToSchema;
 
 use crate::auth::Caller;
-use crate::error::{ApiError, KeyProblems};
+use crate::error::{ApiError, ScopeProblems};
 use crate::intake::json;
 
 /// The tables.
@@ -54,7 +54,7 @@ struct ColumnAnswer {
     path = "/api/v1/sql/schema",
     tag = "sql",
     security(("key" = ["can_view_reports"])),
-    responses((status = 200, description = "Tables, columns and types", body = SchemaAnswer), KeyProblems)
+    responses((status = 200, description = "Tables, columns and types", body = SchemaAnswer), ScopeProblems)
 )]
 pub async fn get_sql_schema(caller: Caller) -> Result<Response, ApiError> {
     caller.require(Scope::CanViewReports)?;

@@ -34,15 +34,19 @@ fn needed(report: &str) -> &'static str {
     }
 }
 
+/// A report's path as the description has it, with a query that gives rows.
+pub fn address(report: &str) -> String {
+    match report {
+        // The clock says from when on.
+        "realtime" => format!("{REPORTS}{report}?bots=exclude"),
+        report => format!("{REPORTS}{report}?from=2025-12-01{}", needed(report)),
+    }
+}
+
 /// The address of every report of the table of routes; of those about one sequence, for the one that there is.
 pub fn reports(api: &TestApi) -> Vec<String> {
     let (_, description) = crate::router(api.state.clone());
     let paths = description.paths.paths.keys().filter_map(|path| path.strip_prefix(REPORTS));
-    let address = |report: &str| match report {
-        // The clock says from when on.
-        "realtime" => format!("{REPORTS}{report}?bots=exclude"),
-        report => format!("{REPORTS}{report}?from=2025-12-01{}", needed(report)),
-    };
     paths.map(|report| address(report).replace("{id}", "welcome")).collect()
 }
 

@@ -34,7 +34,7 @@ pub struct UserChangeRequest {
     patch,
     path = "/api/v1/users/{user_id}",
     tag = "administration",
-    security(("key" = ["can_manage_settings"])),
+    security(("key" = ["can_manage_settings", "can_view_reports"])),
     params(("user_id" = Uuid, Path, description = "Id of the user"), AccountParam),
     request_body = UserChangeRequest,
     responses((status = 200, description = "The user, changed", body = UserAnswer), AdminChangeProblems)
@@ -71,7 +71,7 @@ pub async fn patch_user(
     delete,
     path = "/api/v1/users/{user_id}",
     tag = "administration",
-    security(("key" = ["can_manage_settings"])),
+    security(("key" = ["can_manage_settings", "can_view_reports"])),
     params(("user_id" = Uuid, Path, description = "Id of the user"), AccountParam),
     responses((status = 200, description = "Who it was", body = UserAnswer), AdminProblems)
 )]

@@ -1,0 +1,159 @@
+//! `touchline rejected`: list, reasons.
+
+use anyhow::Context as _;
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use clap::{Args, Subcommand};
+use futures::StreamExt;
+use serde::Serialize;
+use touchline_pipeline::reports::rejected::{self, Params, reasons};
+use touchline_pipeline::reports::rows::Page;
+use touchline_pipeline::reports::{Answer, TimeRange};
+use touchline_pipeline::{PipelineError, QueryEngine};
+use touchline_schemas::Tenant;
+use touchline_schemas::tables::rejected_events as column;
+
+use super::{Context, Outcome, Usage};
+use crate::args::EnvironmentArg;
+use crate::output::Output;
+use crate::rows::{RowsFormat, print};
+
+/// What can be done with refused events.
+#[derive(Debug, Subcommand)]
+pub enum RejectedCommand {
+    /// Lists them, newest first, with their reasons; as CSV and JSON also with their bytes.
+    List(ListArgs),
+    /// Counts them by reason and endpoint, most first.
+    Reasons(WhichArgs),
+}
+
+/// Which refused events.
+#[derive(Debug, Args)]
+pub struct WhichArgs {
+    /// Slug of the account.
+    #[arg(long, value_name = "SLUG")]
+    account: String,
+    /// Environment whose events were refused.
+    #[arg(long = "env", value_enum, default_value = "live")]
+    environment: EnvironmentArg,
+    /// First day of arrival, UTC [default: the first].
+    #[arg(long, value_name = "DATE")]
+    from: Option<NaiveDate>,
+    /// Day after the last, UTC [default: the last].
+    #[arg(long, value_name = "DATE")]
+    to: Option<NaiveDate>,
+    /// Form of the answer [default: table; json with --json].
+    #[arg(long, value_enum)]
+    format: Option<RowsFormat>,
+}
+
+/// What `list` takes.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Only events with this value, as in code=timestamp_invalid: of rejected_id, event_id, event_type, code or source.
+    /// May be given for several.
+    #[arg(long = "filter", value_name = "COLUMN=VALUE")]
+    filters: Vec<String>,
+    /// The most events to list.
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+/// What stands behind the rows in JSON.
+#[derive(Debug, Serialize)]
+struct Meta {
+    lake_version: i64,
+    watermark: Option<DateTime<Utc>>,
+    definition: &'static str,
+}
+
+/// Does it.
+pub async fn run(command: RejectedCommand, context: &Context) -> anyhow::Result<Outcome> {
+    match command {
+        RejectedCommand::List(args) => list(args, context).await?,
+        RejectedCommand::Reasons(args) => run_reasons(args, context).await?,
+    }
+    Ok(Outcome::Done)
+}
+
+async fn list(args: ListArgs, context: &Context) -> anyhow::Result<()> {
+    let filters = args.filters.iter().map(|filter| pair(filter)).collect::<Result<_, _>>()?;
+    let page = Page { after: None, limit: Some(args.limit) };
+    let params = Params { range: args.which.range(), filters, page };
+    let (engine, tenant) = args.which.open(context).await?;
+    let found = rejected::query(&engine, tenant, &params).await.map_err(refused)?;
+    args.which.answer(found, context.output).await
+}
+
+async fn run_reasons(args: WhichArgs, context: &Context) -> anyhow::Result<()> {
+    let (engine, tenant) = args.open(context).await?;
+    let found = reasons::query(&engine, tenant, args.range()).await.map_err(refused)?;
+    args.answer(found, context.output).await
+}
+
+impl WhichArgs {
+    fn range(&self) -> TimeRange {
+        let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+        TimeRange { from: self.from.map(midnight), to: self.to.map(midnight) }
+    }
+
+    async fn open(&self, context: &Context) -> anyhow::Result<(QueryEngine, Tenant)> {
+        let app = context.app().await?;
+        let account = app.account(&self.account).await?;
+        let engine = app.query_engine(&app.open_lake().await?)?;
+        Ok((engine, Tenant { account_id: account.id, environment: self.environment.into() }))
+    }
+
+    async fn answer(&self, found: Answer, output: Output) -> anyhow::Result<()> {
+        let format = RowsFormat::or_of(self.format, output);
+        let Answer { schema, batches, meta } = found;
+        let meta = Meta { lake_version: meta.lake_version, watermark: meta.watermark, definition: meta.definition };
+        match format {
+            RowsFormat::Csv | RowsFormat::Json => print(&schema, batches, &meta, format, output).await,
+            RowsFormat::Table => {
+                // A body may have any size.
+                let places = schema.fields().iter().enumerate().filter(|(_, field)| field.name() != column::BODY);
+                let places: Vec<usize> = places.map(|(place, _)| place).collect();
+                let shown = schema.project(&places).context("a column is gone")?.into();
+                let rows = batches.map(move |rows| rows.and_then(|rows| Ok(rows.project(&places)?)));
+                print(&shown, rows, &meta, format, output).await
+            }
+        }
+    }
+}
+
+/// A filter's column and value.
+fn pair(filter: &str) -> Result<(String, String), Usage> {
+    let wrong = || Usage(format!("--filter must be COLUMN=VALUE, not `{filter}`"));
+    let (name, value) = filter.split_once('=').ok_or_else(wrong)?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// What the report refuses is wrong usage.
+fn refused(error: PipelineError) -> anyhow::Error {
+    match error {
+        PipelineError::BadParameter { .. } => Usage(error.to_string()).into(),
+        PipelineError::NoVersion | PipelineError::VersionGone | PipelineError::Lake(..) | PipelineError::Engine(..) => {
+            error.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_names_a_column_and_a_value() {
+        for (filter, expected) in [
+            ("code=invalid", Some(("code", "invalid"))),
+            ("event_id=a=b", Some(("event_id", "a=b"))),
+            ("code=", Some(("code", ""))),
+            ("code", None),
+        ] {
+            let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            assert_eq!(pair(filter).ok(), expected, "{filter}");
+        }
+    }
+}
