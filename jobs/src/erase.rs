@@ -192,6 +192,8 @@ impl Sweeper<'_> {
             for file in stored {
                 let is_ours = self.may_be_ours(&file.path) && !others.contains(&file.path);
                 let path = table.folder().join(&file.path);
+                // As below: a stop is heard between two files.
+                tokio::task::yield_now().await;
                 if live.contains(file.path.as_str()) || !is_ours || !self.must_go(&path)? {
                     continue;
                 }
@@ -256,6 +258,8 @@ impl Sweeper<'_> {
                 if is_others || !seen.insert(path.clone()) {
                     continue;
                 }
+                // Looking does not wait for anything, so whoever wants this to stop would not be heard.
+                tokio::task::yield_now().await;
                 let Some((found, bytes)) = self.look(&path)? else { continue };
                 verification.files += 1;
                 verification.bytes += bytes;

@@ -9,9 +9,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 use touchline_ingest::record::decode;
 use touchline_pipeline::reports::compared::Compare;
+use touchline_pipeline::reports::data::conversions::Credit;
+use touchline_pipeline::reports::data::funnel::Happening;
+use touchline_pipeline::reports::data::{self, Campaign};
 use touchline_pipeline::reports::rows::Page;
 use touchline_pipeline::reports::{Bots, TimeRange, events, overview, pages, realtime, traffic, utm, visitors};
 use touchline_pipeline::{Answer, PipelineError};
+use touchline_schemas::control::AccountSettings;
+use touchline_schemas::event::DEFAULT_CONVERSION_EVENT_TYPES;
 use touchline_schemas::tables::Table;
 use touchline_schemas::{Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
@@ -58,7 +63,7 @@ impl World {
     async fn sql(&self, sql: &str) -> Vec<String> {
         let engine = &self.installation.engine;
         let context = engine.context();
-        for table in [Table::Events, Table::Sessions, Table::Visitors] {
+        for table in [Table::Events, Table::Sessions, Table::Visitors, Table::Attribution, Table::Touchpoints] {
             let (scan, _) = engine.scan(table, self.tenant).await.unwrap();
             context.register_table(table.name(), Arc::new(scan)).unwrap();
         }
@@ -326,4 +331,127 @@ async fn realtime_sees_the_events_of_the_last_half_hour() {
     let params = realtime::Params { now, by: None, bots: Bots::Exclude, limit: None };
     let found = rows(realtime::query(&world.installation.engine, world.tenant, &params).await).await;
     assert_eq!(value(&found[0], "lag_s"), "100", "the last events were received at midnight");
+}
+
+/// Rows of a page that holds all.
+const ALL: data::Page = data::Page { number: 1, size: 1_000_000 };
+
+/// All pages of `size` rows, one after the other; each says of how many rows it is.
+async fn pages<T>(size: usize, page: impl AsyncFn(data::Page) -> data::Found<T>) -> Vec<T> {
+    let mut rows = Vec::new();
+    for number in 1.. {
+        let found = page(data::Page { number, size }).await;
+        assert!(found.rows.len() <= size);
+        let is_last = found.rows.is_empty();
+        rows.extend(found.rows);
+        if is_last {
+            assert_eq!(rows.len(), found.total_count);
+            break;
+        }
+    }
+    rows
+}
+
+/// A text in ten-thousandths, as SQL shows amounts.
+fn amount(e4: Option<i128>) -> String {
+    e4.map_or("∅".to_owned(), |e4| format!("{}.{:04}", e4 / 10_000, e4 % 10_000))
+}
+
+fn cell(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or("∅")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credits_come_one_by_one_with_their_journeys() {
+    let world = World::of(5).await;
+    // Purchases alone are few.
+    let types = Some(vec!["add_to_cart".to_owned(), "page_view".to_owned(), "purchase".to_owned()]);
+    let settings = AccountSettings { conversion_event_types: types, ..AccountSettings::default() };
+    let (control, now) = (&world.installation.control, at(BEGIN).unwrap());
+    control.set_account_settings(world.tenant.account_id, &settings, now).await.unwrap();
+    world.installation.run_jobs(false).await.unwrap();
+    let query = async |range, model: &str, channels: &[&str], page| -> data::Found<Credit> {
+        let channels = channels.iter().map(|channel| (*channel).to_owned()).collect();
+        let params = data::conversions::Params { range, model: model.to_owned(), channels, page };
+        data::conversions::query(&world.installation.engine, world.tenant, &params).await.unwrap()
+    };
+    for range in ranges() {
+        for model in ["linear", "last_non_direct"] {
+            let expected = format!(
+                "select a.conversion_id, a.position, a.credit, a.value, t.value as worth, t.touch_count, t.channel, \
+                 e.properties is not null as has_properties from attribution a \
+                 join touchpoints t on t.conversion_id = a.conversion_id and t.position = a.position \
+                 join events e on e.event_id = a.conversion_id where a.model = '{model}'{} \
+                 order by a.converted_at, a.conversion_id, a.position",
+                within("a.converted_at", range).trim_start_matches("is_bot is not true"),
+            );
+            let expected = world.sql(&expected).await;
+            let rows = query(range, model, &[], ALL).await.rows;
+            let told = rows.iter().map(|row| {
+                format!(
+                    "conversion_id={} position={} credit={} value={} worth={} touch_count={} channel={} has_properties={}",
+                    row.conversion_id,
+                    row.position,
+                    amount(row.credit_e4),
+                    amount(row.credited_value_e4),
+                    amount(row.value_e4),
+                    row.touch_count.map_or("∅".to_owned(), |touches| touches.to_string()),
+                    cell(&row.campaign.channel),
+                    row.properties.is_some(),
+                )
+            });
+            assert_eq!(told.collect::<Vec<_>>(), expected, "{model} {range:?}");
+            assert_eq!(pages(499, async |page| query(range, model, &[], page).await).await, rows);
+            let direct: Vec<Credit> =
+                rows.into_iter().filter(|row| row.campaign.channel.as_deref() == Some("direct")).collect();
+            assert_eq!(query(range, model, &["direct"], ALL).await.rows, direct);
+        }
+    }
+    assert!(query(TimeRange::default(), "linear", &[], ALL).await.total_count > 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn visits_and_what_happened_in_them_come_one_by_one() {
+    let world = World::of(6).await;
+    let query = async |range, channels: &[&str], page| -> data::Found<Happening> {
+        let channels = channels.iter().map(|channel| (*channel).to_owned()).collect();
+        let conversion_event_types = DEFAULT_CONVERSION_EVENT_TYPES.map(str::to_owned).to_vec();
+        let params = data::funnel::Params { range, conversion_event_types, channels, page };
+        data::funnel::query(&world.installation.engine, world.tenant, &params).await.unwrap()
+    };
+    const DEVICE: &str = "coalesce('v' || visitor_id, 'u' || user_id)";
+    for range in ranges() {
+        let expected = format!(
+            "select 'visit' as kind, session_id as id, started_at as at, channel, utm_source, \
+             cast(null as decimal(18, 4)) as revenue from sessions where {} union all \
+             select case when event_type in ('{}') or source = 'conversion' then 'conversion' else 'event' end, event_id, \
+             occurred_at, s.channel, s.utm_source, \
+             case when event_type in ('{}') or source = 'conversion' then revenue end from events e left join \
+             (select {DEVICE} as device, started_at, ended_at, channel, utm_source from sessions where is_bot is not true) s \
+             on s.device = {DEVICE} and e.occurred_at between s.started_at and s.ended_at \
+             where event_type not like '$%' and {}",
+            within("started_at", range),
+            DEFAULT_CONVERSION_EVENT_TYPES.join("', '"),
+            DEFAULT_CONVERSION_EVENT_TYPES.join("', '"),
+            within("occurred_at", range),
+        );
+        let expected = format!("select kind, id, channel, utm_source, revenue from ({expected}) order by kind, id");
+        let rows = query(range, &[], ALL).await.rows;
+        let mut told: Vec<(&str, String)> = Vec::new();
+        for row in &rows {
+            let Campaign { channel, source, .. } = &row.campaign;
+            let (kind, id) = (row.kind.as_str(), &row.id);
+            let (channel, source, revenue) = (cell(channel), cell(source), amount(row.revenue_e4));
+            told.push((kind, format!("kind={kind} id={id} channel={channel} utm_source={source} revenue={revenue}")));
+        }
+        told.sort();
+        assert_eq!(told.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), world.sql(&expected).await, "{range:?}");
+
+        assert!(rows.is_sorted_by_key(|row| (row.at_us, row.kind, row.id.clone())));
+        assert_eq!(pages(333, async |page| query(range, &[], page).await).await, rows);
+        let of_channels = |row: &Happening| matches!(row.campaign.channel.as_deref(), Some("direct" | "email"));
+        let expected: Vec<Happening> = rows.into_iter().filter(of_channels).collect();
+        assert_eq!(query(range, &["direct", "email"], ALL).await.rows, expected);
+    }
+    assert!(query(TimeRange::default(), &[], ALL).await.total_count > 1_000);
 }
