@@ -1,7 +1,6 @@
 //! The composition: everything that one process of Touchline is made of, put together in this file and nowhere else.
 
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,8 +146,7 @@ impl App {
     /// Where exports write.
     pub fn export_places(&self) -> ConfiguredPlaces {
         let exports = &self.config.exports;
-        let root = exports.root.as_ref().map_or_else(|| self.data_dir.exports(), PathBuf::from);
-        ConfiguredPlaces { root, s3: S3Access::from(&exports.s3) }
+        ConfiguredPlaces { root: exports.root(&self.data_dir), s3: S3Access::from(&exports.s3) }
     }
 
     /// Runs the exports of this installation, asking the API over `state`.
