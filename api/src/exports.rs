@@ -6,7 +6,7 @@ mod by_day;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
@@ -15,6 +15,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use touchline_exports::{AskError, Question, Questions, Range, Rows};
 use touchline_schemas::Tenant;
 use touchline_schemas::control::{
@@ -146,14 +147,29 @@ impl Questions for InProcess {
         let facts = response.extensions_mut().remove::<AnswerFacts>();
         let facts = facts.ok_or_else(|| refused("this is nothing that can be exported"))?;
         let bytes = response.into_body().into_data_stream().map_err(|_| failed("the answer broke off"));
+        let definition = definition(&question, &facts);
         Ok(Rows {
             schema: facts.schema,
             tables: self.identified(facts.tables).await?,
             watermark: facts.watermark,
-            definition: facts.definition.to_owned(),
+            definition,
             rows: facts.rows,
             bytes: bytes.boxed(),
         })
+    }
+}
+
+/// The definition of an answer. That of a statement is its columns: rows with others are other rows.
+fn definition(question: &Question<'_>, facts: &AnswerFacts) -> String {
+    match question.source {
+        ExportSource::Report(_) => facts.definition.to_owned(),
+        ExportSource::Sql(_) => {
+            let column =
+                |field: &Arc<Field>| format!("{} {} {}\n", field.name(), field.data_type(), field.is_nullable());
+            let columns: String = facts.schema.fields().iter().map(column).collect();
+            let digest = format!("{:x}", Sha256::digest(columns));
+            format!("{}/{}", facts.definition, &digest[..16])
+        }
     }
 }
 

@@ -37,12 +37,14 @@ pub async fn changed(
     done: Option<&TableVersions>,
     known: &[ExportDay],
 ) -> Result<Changed, LakeError> {
-    let (mut versions, mut watermark) = (TableVersions::new(), None);
+    let (mut versions, mut watermarks) = (TableVersions::new(), Vec::new());
     for table in tables {
         let newest = lake.newest(*table).await?;
         versions.insert(table.name().to_owned(), newest.version);
-        watermark = [watermark, newest.watermark].into_iter().flatten().min();
+        watermarks.push(newest.watermark);
     }
+    // Nothing is promised where one table promises nothing.
+    let watermark = watermarks.into_iter().min().flatten();
     if let Some(done) = done
         && let Some(days) = since(lake, tenant, tables, done, &versions).await?
     {

@@ -4,12 +4,15 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use chrono::NaiveDate;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use touchline_lake::{DurableFileSystem, create_folders};
 use touchline_schemas::export::Destination;
+
+use crate::manifest::{MANIFEST_FILE, SUCCESS_FILE};
 
 mod s3;
 mod upload;
@@ -78,6 +81,12 @@ pub enum DestinationError {
         /// Whether it is simply not there.
         is_missing: bool,
     },
+    /// Something lies in the run's folder that no run has written.
+    #[error("the folder of the run holds `{file}`, which no run has written: nothing in it was touched")]
+    Foreign {
+        /// It, below the run's folder.
+        file: String,
+    },
     /// A file that should be small is not.
     #[error("`{file}` is larger than {limit} bytes")]
     TooLarge {
@@ -144,16 +153,34 @@ impl Folder {
         Self { store, path, confined_to: None }
     }
 
-    /// Takes out whatever lies in it.
+    /// Takes out what an attempt has left in it: first what says that it is complete.
     ///
     /// # Errors
     ///
-    /// The store refuses, or a link leads out of the export root.
+    /// The store refuses, a link leads somewhere else, or something lies there that no run writes: then nothing is touched.
     pub async fn clear(&self) -> Result<(), DestinationError> {
         self.stay_inside()?;
         let failed = |error| self.failed(EVERYTHING, "deleted", error);
-        let files = self.store.list(Some(&self.path)).map_ok(|file| file.location).boxed();
-        self.store.delete_stream(files).map_err(failed).try_for_each(|_| std::future::ready(Ok(()))).await
+        let found = self.store.list(Some(&self.path)).map_ok(|file| file.location).map_err(failed);
+        let mut names = Vec::new();
+        for location in found.try_collect::<Vec<Path>>().await? {
+            let parts = location.prefix_match(&self.path).into_iter().flatten();
+            let name = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
+            if !written_by_runs(&name) {
+                return Err(DestinationError::Foreign { file: name });
+            }
+            self.stay_inside_with(&name)?;
+            names.push(name);
+        }
+        let sooner = |name: &str| [SUCCESS_FILE, MANIFEST_FILE].iter().position(|first| *first == name);
+        names.sort_by_key(|name| sooner(name).unwrap_or(usize::MAX));
+        for name in names {
+            match self.store.delete(&self.location(&name)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(self.failed(&name, "deleted", error)),
+            }
+        }
+        Ok(())
     }
 
     /// Begins a file. It is there when it is kept, and not before.
@@ -162,7 +189,7 @@ impl Folder {
     ///
     /// A link leads out of the export root.
     pub fn begin(&self, name: &str, is_gzip: bool) -> Result<Upload, DestinationError> {
-        self.stay_inside()?;
+        self.stay_inside_with(name)?;
         Ok(Upload::new(self.clone(), name.to_owned(), is_gzip))
     }
 
@@ -172,7 +199,7 @@ impl Folder {
     ///
     /// The store refuses, or a link leads out of the export root.
     pub async fn put(&self, name: &str, bytes: Bytes) -> Result<(), DestinationError> {
-        self.stay_inside()?;
+        self.stay_inside_with(name)?;
         let put = self.store.put(&self.location(name), PutPayload::from(bytes)).await;
         put.map(drop).map_err(|error| self.failed(name, "written", error))
     }
@@ -204,7 +231,7 @@ impl Folder {
     ///
     /// The store refuses; there is no such file.
     pub async fn stream(&self, name: &str) -> Result<(u64, Parts), DestinationError> {
-        self.stay_inside()?;
+        self.stay_inside_with(name)?;
         let found = self.store.get(&self.location(name)).await.map_err(|error| self.failed(name, "read", error))?;
         let (folder, file) = (self.clone(), name.to_owned());
         let size_bytes = found.meta.size;
@@ -234,6 +261,22 @@ impl Folder {
         }
     }
 
+    /// Nor may a folder below it be a link at all: runs make none.
+    fn stay_inside_with(&self, name: &str) -> Result<(), DestinationError> {
+        self.stay_inside()?;
+        if self.confined_to.is_none() {
+            return Ok(());
+        }
+        let folder = FilePath::new("/").join(self.path.as_ref());
+        let below = FilePath::new(name).parent().into_iter().flat_map(FilePath::ancestors);
+        let is_link =
+            |below: &FilePath| folder.join(below).symlink_metadata().is_ok_and(|found| found.file_type().is_symlink());
+        if below.filter(|below| !below.as_os_str().is_empty()).any(is_link) {
+            return Err(DestinationError::Outside);
+        }
+        Ok(())
+    }
+
     fn failed(&self, name: &str, doing: &'static str, error: object_store::Error) -> DestinationError {
         let is_missing = matches!(error, object_store::Error::NotFound { .. });
         if !is_missing {
@@ -241,6 +284,18 @@ impl Folder {
             tracing::warn!(file = name, doing, error, "the destination of an export failed");
         }
         DestinationError::Store { file: name.to_owned(), doing, reason: reason(&error), is_missing }
+    }
+}
+
+/// Whether a file, by its name below the run's folder, is one that runs write, or leave when they are cut off.
+fn written_by_runs(name: &str) -> bool {
+    const FORMS: [&str; 4] = ["part-0.csv", "part-0.csv.gz", "part-0.ndjson", "part-0.parquet"];
+    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+    let is_day = |folder: &str| folder.strip_prefix("day=").is_some_and(|day| day.parse::<NaiveDate>().is_ok());
+    let is_unfinished = file.starts_with('_') && file.ends_with(".tmp");
+    match folder {
+        "" => [SUCCESS_FILE, MANIFEST_FILE].contains(&file) || FORMS.contains(&file) || is_unfinished,
+        folder => is_day(folder) && (FORMS.contains(&file) || is_unfinished),
     }
 }
 
@@ -313,6 +368,49 @@ mod tests {
         assert_eq!(one.read("day=2026-03-01/part-0.csv", 10).await.unwrap(), None);
         assert_eq!(other.read("manifest.json", 10).await.unwrap().as_deref(), Some(&b"{}"[..]));
         assert!(matches!(other.read("manifest.json", 1).await, Err(DestinationError::TooLarge { limit: 1, .. })));
+    }
+
+    #[tokio::test]
+    async fn what_no_run_has_written_is_not_touched() {
+        for (name, is_ours) in [
+            ("_SUCCESS", true),
+            ("part-0.csv.gz", true),
+            ("day=2026-03-01/part-0.parquet", true),
+            ("_0192.tmp", true),
+            ("day=2026-03-01/_0192.tmp", true),
+            ("43/manifest.json", false),
+            ("day=2026-03-01/x/part-0.csv", false),
+            ("day=2026-03-41/part-0.csv", false),
+            ("notes.txt", false),
+            ("part-1.csv", false),
+        ] {
+            let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            let folder = Folder::in_store(store, Path::from("run"));
+            folder.put("part-0.csv", Bytes::from_static(b"x")).await.unwrap();
+            folder.put(name, Bytes::from_static(b"x")).await.unwrap();
+            let cleared = folder.clear().await;
+            assert_eq!(cleared.is_ok(), is_ours, "{name} {cleared:?}");
+            for name in [name, "part-0.csv"] {
+                assert_eq!(folder.read(name, 10).await.unwrap().is_none(), is_ours, "{name}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_in_the_folder_of_a_run_is_followed_by_nobody() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = elsewhere.path().join("part-0.csv");
+        std::fs::write(&file, "theirs").unwrap();
+        for (name, target) in [("day=2026-03-01", elsewhere.path()), ("x", elsewhere.path())] {
+            let folder = open(root.path(), "file:run").unwrap();
+            std::fs::create_dir_all(root.path().join("run")).unwrap();
+            std::os::unix::fs::symlink(target, root.path().join("run").join(name)).unwrap();
+            assert!(folder.clear().await.is_err(), "{name}");
+            assert!(folder.put(&format!("{name}/part-0.csv"), Bytes::from_static(b"ours")).await.is_err(), "{name}");
+            assert!(folder.begin(&format!("{name}/part-0.csv"), false).is_err(), "{name}");
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), "theirs");
+            std::fs::remove_file(root.path().join("run").join(name)).unwrap();
+        }
     }
 
     #[tokio::test]

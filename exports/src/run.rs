@@ -138,17 +138,46 @@ impl Workshop<'_> {
         // Read after the attempt has begun: what is changed from now on is newer than the attempt, and the ledger sees it.
         let export = self.control.export(None, run.export_id).await?;
         let base = self.control.export_base(&export).await?;
+        if let Some(adopted) = self.adopt_set(&export, run, &base).await? {
+            return Ok(adopted);
+        }
         let destination = self.destination(&export, run, &base).await?;
         if run.folder.as_deref() != Some(destination.to_string().as_str()) {
             return Err(AttemptError::Changed);
         }
         let folder = self.places.open(&destination)?;
-        let (manifest, manifest_sha256) = match self.complete_set(&export, run, &folder, &base).await? {
-            Some(found) => found,
-            None => self.write_set(&export, run, &folder, &base).await?,
-        };
+        let (manifest, manifest_sha256) = self.write_set(&export, run, &folder, &base).await?;
         let outcome = outcome(&manifest, manifest_sha256, base.days, &destination);
         Ok(self.control.finish_export_run(run, outcome, self.clock.now()).await?)
+    }
+
+    /// Enters a run as succeeded whose complete set of files can be seen already, whatever has gone wrong since: somebody
+    /// may have read it. None if there is no such set.
+    ///
+    /// # Errors
+    ///
+    /// See [`AttemptError`].
+    pub async fn adopt(&self, run: &ExportRun) -> Result<Option<ExportRun>, AttemptError> {
+        let export = self.control.export(None, run.export_id).await?;
+        let base = self.control.export_base(&export).await?;
+        self.adopt_set(&export, run, &base).await
+    }
+
+    async fn adopt_set(
+        &self,
+        export: &Export,
+        run: &ExportRun,
+        base: &ExportBase,
+    ) -> Result<Option<ExportRun>, AttemptError> {
+        // Where the first attempt wrote, also if the export writes elsewhere by now.
+        let noted = run.folder.as_deref().and_then(|folder| folder.parse::<Destination>().ok());
+        let Some(destination) = noted else { return Ok(None) };
+        let folder = self.places.open(&destination)?;
+        let Some((manifest, manifest_sha256)) = self.complete_set(export, run, &folder, base).await? else {
+            return Ok(None);
+        };
+        let outcome = outcome(&manifest, manifest_sha256, base.days.clone(), &destination);
+        Ok(Some(self.control.finish_export_run(run, outcome, self.clock.now()).await?))
     }
 
     /// The set that an attempt before this one has completed: it was cut off before the ledger knew.
@@ -167,11 +196,9 @@ impl Workshop<'_> {
         let key = self.control.signing_key(&signed.signature.key_id).await?;
         let key = key.filter(|key| key.export_id == export.id);
         let manifest = &signed.manifest;
+        // Also of a definition that was changed since: the ledger knows that the run is older than the change.
         let is_ours = manifest.export.id == export.id
             && manifest.run_id == run.id
-            && manifest.source == export.definition.source
-            && manifest.mode == export.definition.mode
-            && manifest.file_format == export.definition.format
             && manifest.sequence == sequence(base)
             && manifest.previous == previous(base);
         if !is_ours {

@@ -156,8 +156,11 @@ impl Inner {
         let mut is_thorough = true;
         while !self.stop.is_cancelled() {
             match self.tick(is_thorough).await {
-                Ok(attempts) => is_thorough &= attempts.is_none(),
-                Err(error) => tracing::error!(%error, "exports could not be looked after"),
+                Ok(attempts) => is_thorough = attempts.is_none(),
+                Err(error) => {
+                    tracing::error!(%error, "exports could not be looked after");
+                    is_thorough = true;
+                }
             }
             tokio::select! {
                 () = self.stop.cancelled() => {}
@@ -178,7 +181,7 @@ impl Inner {
         let Some(lease) = lease else { return Ok(None) };
         let done = self.work(&lease).await;
         lease.release().await;
-        done.map(Some)
+        done
     }
 
     async fn has_work(&self) -> Result<bool, ControlError> {
@@ -186,9 +189,12 @@ impl Inner {
         Ok(self.control.next_export_run(now).await?.is_some() || !self.due(now).await?.is_empty())
     }
 
-    async fn work(self: &Arc<Self>, lease: &Lease) -> Result<usize, ControlError> {
+    /// Runs what is due; none if the lease was lost over it.
+    async fn work(self: &Arc<Self>, lease: &Lease) -> Result<Option<usize>, ControlError> {
         let now = self.clock.now();
-        let lost = self.control.reclaim_export_runs(self.config.max_attempts, now, now).await?;
+        // One more attempt than others have: the last may have been cut off when its files could be seen already.
+        let most = self.config.max_attempts.saturating_add(1);
+        let lost = self.control.reclaim_export_runs(most, now, now).await?;
         for run in lost {
             tracing::warn!(export = %run.export_id, run_id = %run.id, "a run of an export was left by a process that died");
         }
@@ -198,10 +204,10 @@ impl Inner {
             let Some(run) = self.control.next_export_run(self.clock.now()).await? else { break };
             attempts += 1;
             if !self.attempt(run, lease).await? {
-                break;
+                return Ok(self.stop.is_cancelled().then_some(attempts));
             }
         }
-        Ok(attempts)
+        Ok(Some(attempts))
     }
 
     /// The exports whose schedule has come to a time for which no run was asked yet, and the newest such time.
@@ -219,7 +225,8 @@ impl Inner {
                     continue;
                 }
             };
-            let last = self.control.last_scheduled_export(export.id).await?;
+            // A clock that was ahead for a while does not silence the schedule until then.
+            let last = self.control.last_scheduled_export(export.id).await?.filter(|last| *last <= now);
             let since = last.map_or(export.scheduled_since, |last| last.max(export.scheduled_since));
             if let Some(scheduled_for) = schedule.latest_between(since, now) {
                 due.push((export, scheduled_for));
@@ -253,6 +260,8 @@ impl Inner {
             ended = &mut task.0 => ended,
             () = lease.keep() => {
                 tracing::warn!(export = %run.export_id, run_id = %run.id, "the lease of exports was lost in a run");
+                // Another process may already be at the same files.
+                task.stop().await;
                 return Ok(false);
             }
             () = self.stop.cancelled() => {
@@ -315,6 +324,14 @@ impl Inner {
     async fn failed(&self, run: &ExportRun, told: &str, is_final: bool) -> Result<(), ControlError> {
         let now = self.clock.now();
         let retry_at = (!is_final && run.attempt < self.config.max_attempts).then(|| now + self.pause(run.attempt));
+        if retry_at.is_none() {
+            // What can be seen is not taken back: the next run would have its number once more.
+            match self.workshop().adopt(run).await {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => {}
+                Err(error) => log(run, &error),
+            }
+        }
         match self.control.fail_export_run(run, told, retry_at, now).await {
             Ok(_) | Err(ControlError::ExportRunLost { .. }) => Ok(()),
             Err(error) => Err(error),

@@ -13,7 +13,7 @@ mod person;
 mod rows;
 mod scan;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -153,8 +153,8 @@ fn commit_of(
 pub struct Exported {
     /// The directory below which they write.
     pub root: PathBuf,
-    /// Folders of runs of other accounts, who may well have somebody of the same id.
-    pub of_others: HashSet<PathBuf>,
+    /// Folders of runs, and whose rows are in them: another account may well have somebody of the same id.
+    pub folders: HashMap<PathBuf, AccountId>,
 }
 
 /// Looks for a person's ids in files outside of the tables' newest versions, and deletes what holds them.
@@ -281,7 +281,9 @@ impl Sweeper<'_> {
     }
 
     fn is_exported_by_others(&self, path: &Path) -> bool {
-        path.ancestors().any(|folder| self.exported.of_others.contains(folder))
+        // The closest is the one whose run wrote the file.
+        let account = path.ancestors().find_map(|folder| self.exported.folders.get(folder));
+        account.is_some_and(|account| *account != self.account_id)
     }
 
     /// False for the folders of other accounts.

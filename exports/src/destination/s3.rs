@@ -50,6 +50,12 @@ impl From<&S3Config> for S3Access {
 impl S3Access {
     /// A bucket.
     pub(super) fn bucket(&self, bucket: &str) -> Result<AmazonS3, DestinationError> {
+        // Without them the client would take those of the machine, which are not meant for whoever defines exports.
+        if self.access_key_id.is_none() || self.secret_access_key.is_none() {
+            let reason =
+                "it has no credentials: `exports.s3.access_key_id` and `exports.s3.secret_access_key`".to_owned();
+            return Err(DestinationError::Bucket { reason });
+        }
         let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_allow_http(self.is_http_allowed);
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint);

@@ -139,7 +139,7 @@ impl<'a> Erasure<'a> {
         let unpack = |path: &Path, bytes: &[u8]| eraser.log.unpack(&data_dir, path, bytes, account_id);
         let roots = eraser.roots()?;
         let needles = &self.people.needles;
-        let exported = exported(eraser, account_id).await?;
+        let exported = exported(eraser).await?;
         let sweeper =
             Sweeper { lake: &eraser.lake, account_id, needles, unpack: &unpack, exported: &exported, roots: &roots };
         sweep(eraser, &sweeper, &mut self.certificate).await?;
@@ -266,13 +266,13 @@ async fn sweep_all(eraser: &Eraser, sweeper: &Sweeper<'_>, certificate: &mut Cer
     Ok(())
 }
 
-/// What exports have written on this machine, and which of it is not this account's.
-async fn exported(eraser: &Eraser, account_id: AccountId) -> Result<Exported, ErasureError> {
+/// What exports have written on this machine, and for whom.
+async fn exported(eraser: &Eraser) -> Result<Exported, ErasureError> {
     let root = eraser.canonical_exports();
-    let folders = eraser.control.export_folders_of_others(account_id).await?;
-    let on_this_machine = |folder: &String| match folder.parse() {
-        Ok(Destination::File { folder }) => Some(root.join(folder)),
+    let folders = eraser.control.export_folders().await?;
+    let on_this_machine = |(folder, account): &(String, AccountId)| match folder.parse() {
+        Ok(Destination::File { folder }) => Some((root.join(folder), *account)),
         Ok(Destination::S3 { .. }) | Err(_) => None,
     };
-    Ok(Exported { of_others: folders.iter().filter_map(on_this_machine).collect(), root })
+    Ok(Exported { folders: folders.iter().filter_map(on_this_machine).collect(), root })
 }

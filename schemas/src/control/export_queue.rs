@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_account_learns_which_folders_are_not_its_own() {
+    async fn folders_are_known_with_whose_they_are() {
         let (control, account) = with_account().await;
         let other = control.create_account("other", "Other", at(0)).await.unwrap().id;
         for (account, folder) in [(account, "file:a/1"), (other, "file:a/2"), (other, "s3://bucket/3")] {
@@ -254,8 +254,9 @@ mod tests {
             control.begin_export_run(run.id, folder, at(3)).await.unwrap();
             control.delete_export(None, export.id, at(4)).await.unwrap();
         }
-        assert_eq!(control.export_folders_of_others(account).await.unwrap(), ["file:a/2", "s3://bucket/3"]);
-        assert_eq!(control.export_folders_of_others(other).await.unwrap(), ["file:a/1"]);
+        let folders = control.export_folders().await.unwrap();
+        let expected = [("file:a/1", account), ("file:a/2", other), ("s3://bucket/3", other)];
+        assert_eq!(folders, expected.map(|(folder, account)| (folder.to_owned(), account)));
     }
 
     #[tokio::test]

@@ -1,12 +1,13 @@
 //! The runs of exports: what was asked for, how far each has come, and what it wrote.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::exports::{ExportId, entity as exports};
 use super::moment::micros;
@@ -268,22 +269,23 @@ impl ControlDb {
         all(&self.db, find.order_by_desc(Column::Id).limit(limit)).await
     }
 
-    /// The folders, as in [`ExportRun::folder`], that runs of all accounts but this one have written to, also of exports
-    /// that were deleted.
-    pub async fn export_folders_of_others(&self, account: AccountId) -> Result<Vec<String>, ControlError> {
-        let own = exports::Entity::find()
+    /// The folders, as in [`ExportRun::folder`], that runs have written to, with the accounts whose rows are in them; also of
+    /// exports that were deleted.
+    pub async fn export_folders(&self) -> Result<Vec<(String, AccountId)>, ControlError> {
+        let during = || ControlError::during("read the folders of exports");
+        let owners = exports::Entity::find()
             .select_only()
-            .column(exports::Column::Id)
-            .filter(exports::Column::AccountId.eq(account.0))
-            .into_query();
+            .columns([exports::Column::Id, exports::Column::AccountId])
+            .into_tuple::<(Uuid, Uuid)>();
+        let owners: HashMap<Uuid, Uuid> = owners.all(&self.db).await.map_err(during())?.into_iter().collect();
         let folders = Entity::find()
             .select_only()
-            .column(Column::Folder)
+            .columns([Column::Folder, Column::ExportId])
             .filter(Column::Folder.is_not_null())
-            .filter(Column::ExportId.not_in_subquery(own))
             .order_by_asc(Column::Id)
-            .into_tuple();
-        folders.all(&self.db).await.map_err(ControlError::during("read the folders of exports"))
+            .into_tuple::<(String, Uuid)>();
+        let folders = folders.all(&self.db).await.map_err(during())?.into_iter();
+        Ok(folders.filter_map(|(folder, export)| Some((folder, AccountId(*owners.get(&export)?)))).collect())
     }
 
     /// The newest time of an export's schedule for which a run was asked for, whatever came of it.
@@ -293,6 +295,21 @@ impl ControlDb {
             .order_by_desc(Column::ScheduledFor);
         Ok(first(&self.db, find).await?.map(|run| run.scheduled_for))
     }
+}
+
+/// When the newest attempt of any of an export's runs began.
+pub(super) async fn newest_start(
+    db: &impl ConnectionTrait,
+    export: ExportId,
+) -> Result<Option<DateTime<Utc>>, ControlError> {
+    let newest: Option<Option<DateTime<Utc>>> = of_export(export)
+        .select_only()
+        .column_as(Column::StartedAt.max(), "newest")
+        .into_tuple()
+        .one(db)
+        .await
+        .map_err(ControlError::during("read when an export ran"))?;
+    Ok(newest.flatten())
 }
 
 pub(super) fn of_export(export: ExportId) -> Select<Entity> {

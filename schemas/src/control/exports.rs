@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,
     QueryOrder, SqlErr,
@@ -207,6 +207,9 @@ impl ControlDb {
             return Ok(before);
         }
         let now = micros(now);
+        // A run may have begun while this change waited, and have read what the export was before.
+        let newest_start = export_runs::newest_start(&transaction, id).await?;
+        let renewed_at = newest_start.map_or(now, |start| now.max(start + TimeDelta::microseconds(1)));
         let (was, is) = (&before.definition, &definition);
         let is_resumed = was.is_paused && !is.is_paused;
         let is_scheduled_anew = is_resumed || was.schedule != is.schedule;
@@ -218,7 +221,7 @@ impl ControlDb {
             definition: Set(to_json(is)?),
             updated_at: Set(now),
             scheduled_since: Set(if is_scheduled_anew { now } else { before.scheduled_since }),
-            renewed_at: Set(if is_renewed { now } else { before.renewed_at }),
+            renewed_at: Set(if is_renewed { renewed_at } else { before.renewed_at }),
             ..Default::default()
         };
         let row = row.update(&transaction).await;
