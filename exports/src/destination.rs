@@ -340,10 +340,10 @@ mod tests {
         std::os::unix::fs::symlink(root.path().join("real"), root.path().join("inside")).unwrap();
         let check = async |text: &str, expected: bool| {
             let folder = open(root.path(), text).unwrap();
-            let put = folder.put("f", Bytes::from_static(b"x")).await;
+            let put = folder.put("manifest.json", Bytes::from_static(b"x")).await;
             assert_eq!(put.is_ok(), expected, "{text} {put:?}");
-            assert_eq!(folder.read("f", 10).await.is_ok(), expected, "{text}");
-            assert_eq!(folder.begin("g", false).is_ok(), expected, "{text}");
+            assert_eq!(folder.read("manifest.json", 10).await.is_ok(), expected, "{text}");
+            assert_eq!(folder.begin("part-0.csv", false).is_ok(), expected, "{text}");
             assert_eq!(folder.clear().await.is_ok(), expected, "{text}");
         };
         check("file:a/b", true).await;

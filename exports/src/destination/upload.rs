@@ -153,7 +153,7 @@ mod tests {
     }
 
     async fn upload(folder: &Folder, is_gzip: bool, parts: &[Vec<u8>]) -> Sealed {
-        let mut upload = folder.begin("file", is_gzip).unwrap();
+        let mut upload = folder.begin("part-0.csv", is_gzip).unwrap();
         for part in parts {
             upload.write(Bytes::from(part.clone())).await.unwrap();
         }
@@ -178,9 +178,9 @@ mod tests {
                 let sealed = upload(&folder, false, &parts).await;
                 let whole = parts.concat();
                 assert_eq!((sealed.size_bytes, sealed.sha256.clone()), (whole.len() as u64, sha256(&whole)));
-                assert_eq!(folder.read("file", u64::MAX).await.unwrap(), None, "not there before it is kept");
+                assert_eq!(folder.read("part-0.csv", u64::MAX).await.unwrap(), None, "not there before it is kept");
                 sealed.keep().await.unwrap();
-                assert!(folder.read("file", u64::MAX).await.unwrap().unwrap() == whole);
+                assert!(folder.read("part-0.csv", u64::MAX).await.unwrap().unwrap() == whole);
                 folder.clear().await.unwrap();
             }
         }
@@ -205,7 +205,7 @@ mod tests {
         let other = upload(&folder, true, &parts).await;
         assert_eq!(one.sha256, other.sha256);
         other.keep().await.unwrap();
-        let kept = folder.read("file", u64::MAX).await.unwrap().unwrap();
+        let kept = folder.read("part-0.csv", u64::MAX).await.unwrap().unwrap();
         assert!(kept.len() < text.len() / 100);
         let mut read = Vec::new();
         flate2::read::GzDecoder::new(&kept[..]).read_to_end(&mut read).unwrap();
