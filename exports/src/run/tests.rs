@@ -104,6 +104,48 @@ async fn a_set_that_was_broken_since_is_written_anew() {
     assert_eq!(reader.days, fixture.lake.days());
 }
 
+/// A run that has written everything but the ledger when its process dies.
+async fn visible_and_not_entered(fixture: &Fixture) -> ExportRun {
+    let run = fixture.queue().await;
+    let run = fixture.begin(&run).await;
+    let base = fixture.control.export_base(&fixture.export).await.unwrap();
+    let workshop = fixture.workshop();
+    let destination = workshop.destination(&fixture.export, &run, &base).await.unwrap();
+    let folder = workshop.places.open(&destination).unwrap();
+    workshop.write_set(&fixture.export, &run, &folder, &base).await.unwrap();
+    run
+}
+
+#[tokio::test]
+async fn a_set_that_can_be_seen_is_not_taken_back_whatever_the_export_has_become() {
+    type Change = fn(&mut ExportDefinition);
+    let source = |definition: &mut ExportDefinition| {
+        definition.source = serde_json::from_value(json!({"report": "numbers", "params": {"bots": "only"}})).unwrap();
+    };
+    let changes: [Change; 4] = [
+        |_| {},
+        source,
+        |definition| definition.path = "{name}/elsewhere/{run_id}".parse().unwrap(),
+        |definition| definition.destination = "file:moved".parse().unwrap(),
+    ];
+    for (number, changed) in changes.into_iter().enumerate() {
+        let fixture = with_a_past("changes").await;
+        let run = visible_and_not_entered(&fixture).await;
+        let mut reader = fixture.reader();
+        reader.follow().await;
+        let seen = reader.days.clone();
+        assert_eq!(seen, fixture.lake.days(), "{number}");
+        change(&fixture, changed).await;
+        let now = fixture.workshop().clock.now();
+        let [run] = &fixture.control.reclaim_export_runs(u16::MAX, now, now).await.unwrap()[..] else {
+            panic!("{} was under way", run.id)
+        };
+        let run = fixture.control.begin_export_run(run.id, "file:noted/before", now).await.unwrap();
+        let run = fixture.workshop().attempt(&run).await.unwrap();
+        assert_eq!((run.state, run.sequence), (ExportRunState::Succeeded, Some(3)), "{number}");
+    }
+}
+
 #[tokio::test]
 async fn changes_hold_what_changed_and_no_more() {
     let fixture = with_a_past("changes").await;

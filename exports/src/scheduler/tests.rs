@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use touchline_schemas::control::{ExportRunState, WebhookState};
 
 use super::*;
+use crate::manifest::SUCCESS_FILE;
 use crate::question::AskError;
 use crate::testing::{Fixture, Trouble, day, start};
 use crate::webhook::Resolver;
@@ -121,6 +122,28 @@ async fn a_run_that_a_dead_process_left_is_taken_up() {
     assert_eq!(exporter(&fixture, "one").tick().await.unwrap(), 1);
     let [run] = &runs(&fixture).await[..] else { panic!("one run") };
     assert_eq!((run.state, run.attempt), (ExportRunState::Succeeded, 2));
+}
+
+#[tokio::test]
+async fn a_run_whose_complete_set_can_be_seen_has_not_failed() {
+    let mut seen = Vec::new();
+    for number in 0.. {
+        let fixture = hourly(json!({})).await;
+        let exporter = exporter(&fixture, "one");
+        let run = fixture.queue().await;
+        let run = fixture.begin(&run).await;
+        fixture.bucket.expect(number, Trouble::FailsDone);
+        if fixture.workshop().attempt(&run).await.is_ok() {
+            break;
+        }
+        let folder = fixture.places.open(&run.folder.clone().unwrap().parse().unwrap()).unwrap();
+        let is_seen = folder.read(SUCCESS_FILE, 100).await.unwrap().is_some();
+        exporter.inner.failed(&run, "the last attempt failed", true).await.unwrap();
+        let expected = if is_seen { ExportRunState::Succeeded } else { ExportRunState::Failed };
+        assert_eq!(runs(&fixture).await[0].state, expected, "{number}");
+        seen.push(is_seen);
+    }
+    assert!(seen.contains(&true) && seen.contains(&false), "{seen:?}");
 }
 
 #[tokio::test]

@@ -16,11 +16,7 @@ const WEBHOOKS_LEASE: &str = "exports:webhooks";
 impl Inner {
     pub(super) async fn serve_webhooks(self: &Arc<Self>) {
         while !self.stop.is_cancelled() {
-            let announced = tokio::select! {
-                () = self.stop.cancelled() => return,
-                announced = self.announce() => announced,
-            };
-            if let Err(error) = announced {
+            if let Err(error) = self.announce().await {
                 tracing::error!(%error, "the webhooks of exports could not be looked after");
             }
             tokio::select! {
@@ -49,8 +45,12 @@ impl Inner {
     async fn tell_all(&self) -> Result<usize, ControlError> {
         let mut tried = 0;
         while let Some(run) = self.control.next_export_webhook(self.clock.now()).await? {
-            let outcome = self.tell(&run).await?;
-            self.control.note_export_webhook(run.id, outcome).await?;
+            // A stop cuts off the telling, which only reads the ledger.
+            let told = tokio::select! {
+                told = self.tell(&run) => told?,
+                () = self.stop.cancelled() => return Ok(tried),
+            };
+            self.control.note_export_webhook(run.id, told).await?;
             tried += 1;
         }
         Ok(tried)
