@@ -22,7 +22,7 @@ pub struct QueryConfig {
     /// Bytes of memory for answers that are kept for whoever asks the same of the same tables again; 0 keeps none. Default
     /// 67,108,864.
     pub kept_answers_bytes: usize,
-    /// Largest answer that is kept, in bytes. Default 1,048,576.
+    /// Largest answer that is kept, in bytes. Default 4,194,304.
     pub largest_kept_answer_bytes: usize,
 }
 
@@ -35,7 +35,7 @@ impl Default for QueryConfig {
             max_limit: 100_000,
             max_running: 2,
             kept_answers_bytes: 67_108_864,
-            largest_kept_answer_bytes: 1_048_576,
+            largest_kept_answer_bytes: 4_194_304,
         }
     }
 }
