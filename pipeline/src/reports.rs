@@ -6,6 +6,7 @@ pub mod data;
 pub mod events;
 pub mod first_touch;
 pub mod funnel;
+mod listed;
 pub mod messages;
 pub mod overview;
 pub mod pages;

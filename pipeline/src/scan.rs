@@ -56,6 +56,11 @@ impl LakeScan {
         Self { planned, version, ..self }
     }
 
+    /// The same rows; nobody notes what is planned to be read of them.
+    pub(crate) fn uncounted(self) -> Self {
+        Self { planned: Arc::default(), ..self }
+    }
+
     /// A query for all rows, over the table by its name.
     pub(crate) fn frame(self, context: &SessionContext) -> Result<DataFrame> {
         let name = self.table.name();

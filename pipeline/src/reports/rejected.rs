@@ -4,8 +4,9 @@ use datafusion::prelude::col;
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::{Table, rejected_events as column};
 
+use super::listed::Listed;
 use super::rows::{ListKey, Page, filtered, filters};
-use super::{Answer, TimeRange, rows_in, run};
+use super::{Answer, TimeRange};
 use crate::{PipelineError, QueryEngine};
 
 pub mod reasons;
@@ -47,7 +48,8 @@ const FILTERS: [&str; 5] = [column::REJECTED_ID, column::EVENT_ID, column::EVENT
 
 /// Events that arrived in the range and were refused.
 pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Answer, PipelineError> {
-    let (_, frame, meta) = rows_in(engine, Table::RejectedEvents, tenant, params.range, DEFINITION).await?;
-    let frame = filtered(frame, filters(&params.filters, &FILTERS)?)?.select(COLUMNS.map(col))?;
-    run(KEY.page(frame, &params.page)?, meta).await
+    let filters = filters(&params.filters, &FILTERS)?;
+    let (range, page) = (params.range, params.page.clone());
+    let listed = Listed { table: Table::RejectedEvents, range, key: KEY, page, definition: DEFINITION };
+    listed.answer(engine, tenant, move |frame| Ok(filtered(frame, filters.clone())?.select(COLUMNS.map(col))?)).await
 }

@@ -5,8 +5,9 @@ use touchline_schemas::Tenant;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::{Table, sessions as column};
 
+use super::listed::Listed;
 use super::rows::{ListKey, Page, filtered, filters};
-use super::{Answer, Bots, TimeRange, only, rows_in, run};
+use super::{Answer, Bots, TimeRange, only};
 use crate::{PipelineError, QueryEngine};
 
 pub use crate::sessions::DEFINITION;
@@ -80,7 +81,8 @@ pub const KEY: ListKey = ListKey { at: column::STARTED_AT, id: column::SESSION_I
 /// Sessions that started in the range.
 pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Answer, PipelineError> {
     let filters = filters(&params.filters, &COLUMNS)?;
-    let (_, frame, meta) = rows_in(engine, Table::Sessions, tenant, params.range, DEFINITION).await?;
-    let frame = filtered(only(frame, params.bots)?, filters)?.select(COLUMNS.map(col))?;
-    run(KEY.page(frame, &params.page)?, meta).await
+    let (range, bots, page) = (params.range, params.bots, params.page.clone());
+    let listed = Listed { table: Table::Sessions, range, key: KEY, page, definition: DEFINITION };
+    let choose = move |frame| Ok(filtered(only(frame, bots)?, filters.clone())?.select(COLUMNS.map(col))?);
+    listed.answer(engine, tenant, choose).await
 }

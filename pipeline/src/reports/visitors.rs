@@ -4,8 +4,9 @@ use datafusion::prelude::col;
 use touchline_schemas::Tenant;
 use touchline_schemas::tables::{Table, visitors as column};
 
+use super::listed::Listed;
 use super::rows::{ListKey, Page, filtered, filters};
-use super::{Answer, TimeRange, rows_in, run};
+use super::{Answer, TimeRange};
 use crate::scan::scan_schema;
 use crate::{PipelineError, QueryEngine};
 
@@ -39,7 +40,9 @@ pub fn columns() -> Vec<String> {
 pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Answer, PipelineError> {
     let columns = columns();
     let filters = filters(&params.filters, &columns)?;
-    let (_, frame, meta) = rows_in(engine, Table::Visitors, tenant, params.range, DEFINITION).await?;
-    let frame = filtered(frame, filters)?.select(columns.iter().map(col).collect::<Vec<_>>())?;
-    run(KEY.page(frame, &params.page)?, meta).await
+    let (range, page) = (params.range, params.page.clone());
+    let listed = Listed { table: Table::Visitors, range, key: KEY, page, definition: DEFINITION };
+    let choose =
+        move |frame| Ok(filtered(frame, filters.clone())?.select(columns.iter().map(col).collect::<Vec<_>>())?);
+    listed.answer(engine, tenant, choose).await
 }
