@@ -55,13 +55,40 @@ impl From<ArrowError> for PipelineError {
     }
 }
 
+/// Whether a query failed for want of memory, also while its rows were read: there may be enough a moment later.
+pub fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
+    let engines = error.downcast_ref::<DataFusionError>();
+    engines.is_some_and(|error| matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)))
+}
+
 impl PipelineError {
     /// Whether the same query may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::BadParameter { .. } | Self::NoVersion | Self::VersionGone => false,
             Self::Lake(_) => true,
-            Self::Engine(error) => matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)),
+            Self::Engine(error) => is_out_of_memory(error.as_ref()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_want_of_memory_may_pass() {
+        let exhausted = || DataFusionError::ResourcesExhausted("pool".to_owned());
+        let within = DataFusionError::Context("sorting".to_owned(), Box::new(exhausted()));
+        for (error, expected) in [
+            (exhausted(), true),
+            (within, true),
+            (DataFusionError::Internal("a bug".to_owned()), false),
+            (DataFusionError::Plan("no such column".to_owned()), false),
+        ] {
+            assert_eq!(is_out_of_memory(&error), expected, "{error}");
+            assert_eq!(PipelineError::from(error).is_retryable(), expected);
+        }
+        assert!(!is_out_of_memory(&std::io::Error::other("disk")));
     }
 }

@@ -31,7 +31,7 @@ pub mod view;
 pub mod visitors;
 
 pub use engine::{QueryEngine, QueryOptions};
-pub use error::PipelineError;
+pub use error::{PipelineError, is_out_of_memory};
 pub use explain::Statement;
 pub use reports::{Answer, AnswerMeta};
 pub use view::{AsOf, View};

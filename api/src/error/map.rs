@@ -3,13 +3,14 @@
 use axum::http::StatusCode;
 use touchline_ingest::body::BodyError;
 use touchline_ingest::receive::{FieldError, ReceiveError};
-use touchline_pipeline::PipelineError;
+use touchline_pipeline::{PipelineError, is_out_of_memory};
 use touchline_schemas::control::ControlError;
 use touchline_schemas::export::InvalidExport;
 
 use super::{ApiError, MAX_BODY_BYTES_KEY, Problem, ProblemItem, sql};
 use crate::administration::pointer;
 use crate::auth::Unauthenticated;
+use crate::format::FormatError;
 
 /// Seconds after which to try again when the reason gives none.
 const RETRY_AFTER_S: u32 = 5;
@@ -48,6 +49,7 @@ impl ApiError {
             Self::Report(reason) => report(reason),
             Self::Sql(reason) => sql::problem(reason),
             Self::BadBody(_) => Problem::new(StatusCode::BAD_REQUEST, "invalid_body", detail),
+            Self::Format(FormatError::Query(reason)) if is_out_of_memory(&*reason) => report_unavailable(&*reason),
             Self::Format(reason) => internal(&reason),
             Self::Control(reason) if reason.retryable() => {
                 tracing::error!(error = &reason as &dyn std::error::Error, "control database did not answer");
@@ -211,12 +213,14 @@ fn report(reason: PipelineError) -> Problem {
             "version_gone",
             "`as_of`: the lake does not keep this state any more; it is sure to keep those of two days",
         ),
-        PipelineError::Lake(..) | PipelineError::Engine(..) if reason.is_retryable() => {
-            tracing::error!(error = &reason as &dyn std::error::Error, "report cannot be computed now");
-            unavailable("report_unavailable", "the report cannot be computed now", RETRY_AFTER_S)
-        }
+        PipelineError::Lake(..) | PipelineError::Engine(..) if reason.is_retryable() => report_unavailable(&reason),
         PipelineError::Lake(..) | PipelineError::Engine(..) => internal(&reason),
     }
+}
+
+fn report_unavailable(reason: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::error!(error = reason, "report cannot be computed now");
+    unavailable("report_unavailable", "the report cannot be computed now", RETRY_AFTER_S)
 }
 
 fn internal(reason: &(dyn std::error::Error + 'static)) -> Problem {
