@@ -1,7 +1,6 @@
 //! Lists of rows, newest first: a page of one, or all of it, day by day.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
@@ -46,9 +45,9 @@ impl Listed {
         let schema = SchemaRef::clone(whole.schema().inner());
         // What is planned to be read is told in the answer's head, before the first day is read.
         whole.create_physical_plan().await?;
-        let (engine, scan, choose) = (engine.clone(), scan.uncounted(), Arc::new(choose));
+        let (engine, scan) = (engine.clone(), scan.uncounted());
         let batches = stream::iter(days.into_iter().rev()).then(move |day| {
-            let frame = self.frame(&engine, scan.clone(), of_day(self.range, day), &*choose);
+            let frame = self.frame(&engine, scan.clone(), of_day(self.range, day), &choose);
             async move { frame.map_err(|error| DataFusionError::External(Box::new(error)))?.execute_stream().await }
         });
         let batches = RecordBatchStreamAdapter::new(SchemaRef::clone(&schema), batches.try_flatten().boxed());
