@@ -16,7 +16,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, PersonProblems};
 use crate::report::answer;
-use crate::report::params::{Parameter, RecentParams};
+use crate::report::params::{AnswerParams, Parameter};
 use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 1] = [Parameter::NoRange];
@@ -32,7 +32,7 @@ const TAKEN: [Parameter; 1] = [Parameter::NoRange];
     security(("key" = ["can_view_reports"])),
     params(
         ("id" = String, Path, description = "A person id (`u:…`, `v:…`), a user id or a visitor id, in this order; a format's suffix behind it names the format"),
-        RecentParams
+        AnswerParams
     ),
     responses(ReportRows, PersonProblems)
 )]

@@ -9,7 +9,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, PageParams, Parameter};
+use crate::report::params::{AnswerParams, PageParams, Parameter, RangeParams};
 use crate::report::{Asked, ReportRows};
 
 pub mod reasons;
@@ -25,7 +25,7 @@ const TAKEN: [Parameter; 3] = [Parameter::Filter, Parameter::Limit, Parameter::C
     path = "/api/v1/rejected",
     tag = "administration",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, PageParams),
+    params(RangeParams, AnswerParams, PageParams),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_rejected(

@@ -10,7 +10,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, PersonProblems};
 use crate::report::answer;
-use crate::report::params::{AllTimeParams, PageParams, Parameter};
+use crate::report::params::{AllTimeParams, AnswerParams, PageParams, Parameter};
 use crate::report::{Asked, ReportRows};
 
 const TAKEN: [Parameter; 4] = [Parameter::AllTime, Parameter::Filter, Parameter::Limit, Parameter::Cursor];
@@ -24,7 +24,7 @@ const TAKEN: [Parameter; 4] = [Parameter::AllTime, Parameter::Filter, Parameter:
     path = "/api/v1/people/{id}/events",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(("id" = String, Path, description = "A person id, a user id or a visitor id"), AllTimeParams, PageParams),
+    params(("id" = String, Path, description = "A person id, a user id or a visitor id"), AllTimeParams, AnswerParams, PageParams),
     responses(ReportRows, PersonProblems)
 )]
 pub async fn get_events(

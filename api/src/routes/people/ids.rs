@@ -10,7 +10,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, PersonProblems};
 use crate::report::answer;
-use crate::report::params::{Parameter, RecentParams};
+use crate::report::params::{AnswerParams, Parameter};
 use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 1] = [Parameter::NoRange];
@@ -24,7 +24,7 @@ const TAKEN: [Parameter; 1] = [Parameter::NoRange];
     path = "/api/v1/people/{id}/ids",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(("id" = String, Path, description = "A person id, a user id or a visitor id"), RecentParams),
+    params(("id" = String, Path, description = "A person id, a user id or a visitor id"), AnswerParams),
     responses(ReportRows, PersonProblems)
 )]
 pub async fn get_ids(

@@ -11,7 +11,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, PersonProblems};
 use crate::report::answer;
-use crate::report::params::{AllTimeParams, BotsParam, PageParams, Parameter};
+use crate::report::params::{AllTimeParams, AnswerParams, BotsParam, PageParams, Parameter};
 use crate::report::{Asked, ReportRows};
 
 const TAKEN: [Parameter; 5] =
@@ -27,7 +27,7 @@ const TAKEN: [Parameter; 5] =
     security(("key" = ["can_view_reports"])),
     params(
         ("id" = String, Path, description = "A person id, a user id or a visitor id"),
-        AllTimeParams, BotsParam, PageParams
+        AllTimeParams, AnswerParams, BotsParam, PageParams
     ),
     responses(ReportRows, PersonProblems)
 )]

@@ -11,7 +11,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, PersonProblems};
 use crate::report::answer;
-use crate::report::params::{AllTimeParams, LimitParam, Parameter};
+use crate::report::params::{AllTimeParams, AnswerParams, LimitParam, Parameter};
 use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 3] = [Parameter::AllTime, Parameter::Model, Parameter::Limit];
@@ -37,7 +37,7 @@ pub struct TouchParams {
     security(("key" = ["can_view_reports"])),
     params(
         ("id" = String, Path, description = "A person id, a user id or a visitor id"),
-        AllTimeParams, TouchParams, LimitParam
+        AllTimeParams, AnswerParams, TouchParams, LimitParam
     ),
     responses(ReportRows, PersonProblems)
 )]

@@ -9,7 +9,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::CommonParams;
+use crate::report::params::{AnswerParams, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 
 /// Counts refused events by reason
@@ -21,7 +21,7 @@ use crate::report::{Asked, Meta, ReportRows};
     path = "/api/v1/rejected/reasons",
     tag = "administration",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams),
+    params(RangeParams, AnswerParams),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_rejected_reasons(

@@ -10,7 +10,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, LimitParam, Parameter};
+use crate::report::params::{AnswerParams, LimitParam, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 6] = [
@@ -60,7 +60,7 @@ pub struct AttributionParams {
     path = "/api/v1/reports/attribution",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, AttributionParams, LimitParam),
+    params(RangeParams, AnswerParams, AttributionParams, LimitParam),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_attribution(

@@ -10,7 +10,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, LimitParam, Parameter};
+use crate::report::params::{AnswerParams, LimitParam, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 2] = [Parameter::By, Parameter::Limit];
@@ -37,7 +37,7 @@ pub struct FirstTouchParams {
     path = "/api/v1/reports/first-touch",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, FirstTouchParams, LimitParam),
+    params(RangeParams, AnswerParams, FirstTouchParams, LimitParam),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_first_touch(

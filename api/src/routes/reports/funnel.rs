@@ -10,7 +10,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, Parameter};
+use crate::report::params::{AnswerParams, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 
 const STEPS: &str = "steps";
@@ -44,7 +44,7 @@ pub struct FunnelParams {
     path = "/api/v1/reports/funnel",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, FunnelParams),
+    params(RangeParams, AnswerParams, FunnelParams),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_funnel(

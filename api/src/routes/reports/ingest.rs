@@ -17,7 +17,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, Parameter};
+use crate::report::params::{AnswerParams, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 
 /// Only what every report takes.
@@ -35,7 +35,7 @@ const DEFINITION: &str = "ingest/1";
     path = "/api/v1/reports/ingest",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams),
+    params(RangeParams, AnswerParams),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_ingest(

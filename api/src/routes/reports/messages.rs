@@ -15,7 +15,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, LimitParam, Parameter};
+use crate::report::params::{AnswerParams, LimitParam, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 
 const CALENDAR: &str = "calendar";
@@ -51,7 +51,7 @@ pub struct MessageParams {
     path = "/api/v1/reports/messages",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, MessageParams, LimitParam),
+    params(RangeParams, AnswerParams, MessageParams, LimitParam),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_messages(

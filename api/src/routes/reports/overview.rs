@@ -10,7 +10,8 @@ use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
 use crate::report::params::{
-    BotsParam, COMPARE, CommonParams, CompareParam, INTERVAL, IntervalParam, Parameter, TIME_ZONE, TimeZoneParam,
+    AnswerParams, BotsParam, COMPARE, CompareParam, INTERVAL, IntervalParam, Parameter, RangeParams, TIME_ZONE,
+    TimeZoneParam,
 };
 use crate::report::{Asked, Meta, ReportRows};
 
@@ -26,7 +27,7 @@ const TAKEN: [Parameter; 4] =
     path = "/api/v1/reports/overview",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, IntervalParam, TimeZoneParam, CompareParam, BotsParam),
+    params(RangeParams, AnswerParams, IntervalParam, TimeZoneParam, CompareParam, BotsParam),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_overview(

@@ -9,7 +9,9 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{BotsParam, CommonParams, FilterParam, LimitParam, Parameter, SORT, SortParam};
+use crate::report::params::{
+    AnswerParams, BotsParam, FilterParam, LimitParam, Parameter, RangeParams, SORT, SortParam,
+};
 use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 4] = [Parameter::Bots, Parameter::Filter, Parameter::Limit, Parameter::Own(SORT)];
@@ -23,7 +25,7 @@ const TAKEN: [Parameter; 4] = [Parameter::Bots, Parameter::Filter, Parameter::Li
     path = "/api/v1/reports/pages",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, BotsParam, FilterParam, SortParam, LimitParam),
+    params(RangeParams, AnswerParams, BotsParam, FilterParam, SortParam, LimitParam),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_pages(

@@ -10,7 +10,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, Parameter};
+use crate::report::params::{AnswerParams, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 
 const START: &str = "start";
@@ -42,7 +42,7 @@ pub struct PathsParams {
     path = "/api/v1/reports/paths",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, PathsParams),
+    params(RangeParams, AnswerParams, PathsParams),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_paths(

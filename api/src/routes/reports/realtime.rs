@@ -10,7 +10,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{BotsParam, LimitParam, Parameter, RecentParams};
+use crate::report::params::{AnswerParams, BotsParam, LimitParam, Parameter};
 use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 4] =
@@ -36,7 +36,7 @@ pub struct RealtimeParams {
     path = "/api/v1/reports/realtime",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(RecentParams, RealtimeParams, BotsParam, LimitParam),
+    params(AnswerParams, RealtimeParams, BotsParam, LimitParam),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_realtime(

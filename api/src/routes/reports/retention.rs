@@ -10,7 +10,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, Parameter, TIME_ZONE, TimeZoneParam};
+use crate::report::params::{AnswerParams, Parameter, RangeParams, TIME_ZONE, TimeZoneParam};
 use crate::report::{Asked, Meta, ReportRows};
 
 const INTERVAL: &str = "interval";
@@ -35,7 +35,7 @@ pub struct RetentionParams {
     path = "/api/v1/reports/retention",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, RetentionParams, TimeZoneParam),
+    params(RangeParams, AnswerParams, RetentionParams, TimeZoneParam),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_retention(

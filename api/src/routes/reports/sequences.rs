@@ -14,7 +14,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ProblemItem, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, LimitParam, Parameter};
+use crate::report::params::{AnswerParams, LimitParam, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportQuery, ReportRows};
 
 const CALENDAR: &str = "calendar";
@@ -46,7 +46,7 @@ pub struct SequenceParams {
     path = "/api/v1/reports/sequences",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, SequenceParams, LimitParam),
+    params(RangeParams, AnswerParams, SequenceParams, LimitParam),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_sequences(

@@ -9,7 +9,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{BotsParam, CommonParams, PageParams, Parameter};
+use crate::report::params::{AnswerParams, BotsParam, PageParams, Parameter, RangeParams};
 use crate::report::{Asked, ReportRows};
 
 const TAKEN: [Parameter; 4] = [Parameter::Bots, Parameter::Filter, Parameter::Limit, Parameter::Cursor];
@@ -22,7 +22,7 @@ const TAKEN: [Parameter; 4] = [Parameter::Bots, Parameter::Filter, Parameter::Li
     path = "/api/v1/reports/sessions",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, BotsParam, PageParams),
+    params(RangeParams, AnswerParams, BotsParam, PageParams),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_sessions(

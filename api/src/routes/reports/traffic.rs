@@ -11,8 +11,8 @@ use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
 use crate::report::params::{
-    BotsParam, COMPARE, CommonParams, CompareParam, FilterParam, INTERVAL, IntervalParam, LimitParam, Parameter, SORT,
-    SortParam, TIME_ZONE, TimeZoneParam,
+    AnswerParams, BotsParam, COMPARE, CompareParam, FilterParam, INTERVAL, IntervalParam, LimitParam, Parameter,
+    RangeParams, SORT, SortParam, TIME_ZONE, TimeZoneParam,
 };
 use crate::report::{Asked, Meta, ReportRows};
 
@@ -50,7 +50,7 @@ pub struct TrafficParams {
     tag = "reports",
     security(("key" = ["can_view_reports"])),
     params(
-        CommonParams,
+        RangeParams, AnswerParams,
         TrafficParams,
         IntervalParam,
         TimeZoneParam,

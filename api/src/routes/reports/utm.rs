@@ -10,7 +10,9 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{BotsParam, CommonParams, FilterParam, LimitParam, Parameter, SORT, SortParam};
+use crate::report::params::{
+    AnswerParams, BotsParam, FilterParam, LimitParam, Parameter, RangeParams, SORT, SortParam,
+};
 use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 5] =
@@ -35,7 +37,7 @@ pub struct UtmParams {
     path = "/api/v1/reports/utm",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, UtmParams, BotsParam, FilterParam, SortParam, LimitParam),
+    params(RangeParams, AnswerParams, UtmParams, BotsParam, FilterParam, SortParam, LimitParam),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_utm(

@@ -9,7 +9,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, Parameter};
+use crate::report::params::{AnswerParams, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportQuery, ReportRows};
 
 /// Counts messages per person
@@ -22,7 +22,7 @@ use crate::report::{Asked, Meta, ReportQuery, ReportRows};
     path = "/api/v1/reports/messages/frequency",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams),
+    params(RangeParams, AnswerParams),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_frequency(

@@ -10,7 +10,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, LimitParam};
+use crate::report::params::{AnswerParams, LimitParam, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 
 /// Counts the reasons that were given
@@ -22,7 +22,7 @@ use crate::report::{Asked, Meta, ReportRows};
     path = "/api/v1/reports/messages/reasons",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, MessageParams, LimitParam),
+    params(RangeParams, AnswerParams, MessageParams, LimitParam),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_reasons(

@@ -10,7 +10,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, Parameter};
+use crate::report::params::{AnswerParams, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 
 const MESSAGE: &str = "message_id";
@@ -35,7 +35,7 @@ pub struct SiteMessageParams {
     path = "/api/v1/reports/messages/site-messages",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(CommonParams, SiteMessageParams),
+    params(RangeParams, AnswerParams, SiteMessageParams),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_site_messages(

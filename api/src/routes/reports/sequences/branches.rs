@@ -10,7 +10,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, Parameter};
+use crate::report::params::{AnswerParams, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 
 const TAKEN: [Parameter; 5] = [
@@ -32,7 +32,7 @@ const TAKEN: [Parameter; 5] = [
     path = "/api/v1/reports/sequences/{id}/branches",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(("id" = String, Path, description = "The sequence"), CommonParams, GoalParams),
+    params(("id" = String, Path, description = "The sequence"), RangeParams, AnswerParams, GoalParams),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_branches(

@@ -11,7 +11,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, Parameter};
+use crate::report::params::{AnswerParams, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 
 const CONTROL: &str = "control";
@@ -46,7 +46,7 @@ pub struct LiftParams {
     path = "/api/v1/reports/sequences/{id}/lift",
     tag = "reports",
     security(("key" = ["can_view_reports"])),
-    params(("id" = String, Path, description = "The sequence"), CommonParams, GoalParams, LiftParams),
+    params(("id" = String, Path, description = "The sequence"), RangeParams, AnswerParams, GoalParams, LiftParams),
     responses(ReportRows, ReportProblems)
 )]
 pub async fn get_lift(

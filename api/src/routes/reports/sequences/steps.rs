@@ -11,7 +11,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::error::{ApiError, ReportProblems};
 use crate::report::answer;
-use crate::report::params::{CommonParams, Parameter};
+use crate::report::params::{AnswerParams, Parameter, RangeParams};
 use crate::report::{Asked, Meta, ReportRows};
 use crate::routes::reports::without_suffix;
 
@@ -44,7 +44,7 @@ pub struct StepParams {
     security(("key" = ["can_view_reports"])),
     params(
         ("id" = String, Path, description = "The sequence; `.csv` or `.json` behind it names the format"),
-        CommonParams, StepParams
+        RangeParams, AnswerParams, StepParams
     ),
     responses(ReportRows, ReportProblems)
 )]
