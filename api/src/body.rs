@@ -19,17 +19,18 @@ pub async fn read(state: &AppState, headers: &HeaderMap, body: Body) -> Result<B
     arrived(state, headers, body).await
 }
 
-/// The body of a request of another product's client, which may have packed it in a way that no header tells.
+/// The body of a request of another product's client. Its headers are not believed: some clients call JSON a form, or
+/// pack it in a way that no header tells.
 pub async fn read_packed(
     state: &AppState,
     endpoint: Endpoint,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Bytes, ApiError> {
-    if endpoint != Endpoint::PostHog {
-        return read(state, headers, body).await;
-    }
     let bytes = arrived(state, headers, body).await?;
+    if endpoint != Endpoint::PostHog {
+        return Ok(bytes);
+    }
     let ingest = state.ingest.clone();
     match tokio::task::spawn_blocking(move || ingest.unpack_body(endpoint, bytes)).await {
         Ok(unpacked) => Ok(unpacked?),

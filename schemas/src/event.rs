@@ -210,8 +210,10 @@ pub const ALIAS: &str = "$alias";
 pub const UNMERGE: &str = "$unmerge";
 /// A user belongs to a group: a company, a team, a household.
 pub const GROUP: &str = "$group";
+/// A page was left, as a client's library notices by itself: no interaction of the visitor.
+pub const PAGE_LEAVE: &str = "$page_leave";
 /// Event types beginning with `$` that anybody may send, besides those of the [vocabulary](vocabulary) of messaging.
-const RESERVED_EVENT_TYPES: [&str; 5] = [SESSION_START, IDENTIFY, ALIAS, UNMERGE, GROUP];
+const RESERVED_EVENT_TYPES: [&str; 6] = [SESSION_START, IDENTIFY, ALIAS, UNMERGE, GROUP, PAGE_LEAVE];
 
 /// Whether a type that begins with `$` is one of ours.
 pub fn is_known_reserved_type(event_type: &str) -> bool {

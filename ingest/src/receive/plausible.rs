@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use touchline_schemas::event::PAGE_VIEW;
+use touchline_schemas::event::{PAGE_LEAVE, PAGE_VIEW};
 
 use super::answer::ReceiveError;
 use super::transcript::{self, text};
@@ -31,6 +31,8 @@ pub(super) fn transcribe(body: &[u8]) -> Result<String, ReceiveError> {
     let Body { name, url, domain, referrer, props, revenue, others } = transcript::read(body)?;
     let event_type = match name {
         Some(Value::String(name)) if name == "pageview" => json!(PAGE_VIEW),
+        // Sent by the tracker itself when a page is left.
+        Some(Value::String(name)) if name == "engagement" => json!(PAGE_LEAVE),
         name => name.unwrap_or_default(),
     };
     let mut properties = match object(props) {
@@ -96,6 +98,7 @@ mod tests {
             }}),
         );
         check(r#"{"n":"x","p":"no object"}"#, json!({"event_type": "x", "properties": "no object"}));
+        check(r#"{"n":"engagement","sd":50}"#, json!({"event_type": "$page_leave", "properties": {"sd": 50}}));
         check("{}", json!({"event_type": null, "properties": {}}));
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use touchline_schemas::event::{ALIAS, GROUP, IDENTIFY, PAGE_VIEW, SCREEN_VIEW, SOURCE_POSTHOG};
+use touchline_schemas::event::{ALIAS, GROUP, IDENTIFY, PAGE_LEAVE, PAGE_VIEW, SCREEN_VIEW, SOURCE_POSTHOG};
 
 use super::answer::ReceiveError;
 use super::check::{Checked, Incoming, Names, RequestContext, check};
@@ -227,6 +227,7 @@ impl<'a> Ids<'a> {
         let event = incoming.event_type.and_then(|(_, value)| text_of(value)).unwrap_or_default();
         incoming.implied_type = match event.as_ref() {
             "$pageview" => Some(PAGE_VIEW),
+            "$pageleave" => Some(PAGE_LEAVE),
             "$screen" => Some(SCREEN_VIEW),
             "$identify" | "$set" => Some(IDENTIFY),
             "$create_alias" => Some(ALIAS),

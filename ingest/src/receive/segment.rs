@@ -193,11 +193,11 @@ fn message<'a>(
             _ => incoming.others.push((name, value)),
         }
     }
+    // What the application said of the time counts; RudderStack's libraries add when they were told.
+    let original = original_timestamp.map(|original| ("originalTimestamp", original));
+    incoming.timestamp = incoming.timestamp.or(original);
     // A message that a server has received before, as in an export, has its time put right already.
     if !was_received {
-        if let Some(original) = original_timestamp {
-            incoming.timestamp = Some(("originalTimestamp", original));
-        }
         incoming.clock_behind = clock_behind(sent_at, context.received_at);
     }
     let kind = match said_type {

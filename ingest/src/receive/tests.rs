@@ -163,9 +163,11 @@ fn the_time_is_put_right_by_the_time_of_sending() {
     // The client's clock is an hour ahead.
     let ahead = json!({"timestamp": "2026-01-01T00:59:00Z", "sentAt": "2026-01-01T01:00:00Z"});
     at(ahead, Some("2025-12-31T23:59:00Z"));
-    let both = json!({"originalTimestamp": "2026-01-01T00:59:00Z", "timestamp": "2020-01-01T00:00:00Z",
+    let both = json!({"originalTimestamp": "2026-01-01T00:59:00Z", "timestamp": "2020-01-01T01:00:00Z",
                       "sentAt": "2026-01-01T01:00:00Z"});
-    at(both, Some("2025-12-31T23:59:00Z"));
+    at(both, Some("2020-01-01T00:00:00Z"));
+    let original = json!({"originalTimestamp": "2026-01-01T00:59:00Z", "sentAt": "2026-01-01T01:00:00Z"});
+    at(original, Some("2025-12-31T23:59:00Z"));
     // Years ahead: without its time of sending this would be refused.
     let years = json!({"timestamp": "2031-01-01T00:00:00Z", "sentAt": "2031-01-01T00:00:10Z"});
     at(years, Some("2025-12-31T23:59:50Z"));
@@ -256,10 +258,11 @@ fn posthogs_events_become_events() {
         json!({"event_type": "$identify", "user_id": "u1", "visitor_id": "a1", "properties": {"$set": {"plan": "pro"}}}),
     );
     ids(
-        "$pageleave",
+        "$autocapture",
         json!({"properties": {"distinct_id": "a", "$device_id": "a"}, "offset": 1500}),
-        json!({"event_type": "pageleave", "visitor_id": "a", "at": "2025-12-31T23:59:58.500Z"}),
+        json!({"event_type": "autocapture", "visitor_id": "a", "at": "2025-12-31T23:59:58.500Z"}),
     );
+    ids("$pageleave", json!({"distinct_id": "u"}), json!({"event_type": "$page_leave", "user_id": "u"}));
     check(
         Endpoint::PostHog,
         json!({"batch": [{"event": "$create_alias", "uuid": "e", "distinct_id": "u1",
