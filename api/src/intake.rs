@@ -1,6 +1,8 @@
 //! The way of everything that is sent in: who, what, kept.
 
-use axum::extract::{ConnectInfo, Request};
+use std::net::IpAddr;
+
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -12,7 +14,7 @@ use crate::AppState;
 use crate::auth::Caller;
 use crate::body;
 use crate::error::ApiError;
-use crate::peer::Peer;
+use crate::forwarded;
 
 /// Headers in which a batch may carry an id for all its events, the first that is there.
 const IDEMPOTENCY_KEYS: [HeaderName; 2] =
@@ -27,18 +29,17 @@ pub async fn receive(
 ) -> Result<Receipt, ApiError> {
     caller.require(Scope::Ingest)?;
     let (parts, body) = request.into_parts();
-    let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer);
-    let origin = origin(state, caller, &parts.headers, peer);
+    let origin = origin(state, caller, &parts.headers, forwarded::client_ip(state, &parts));
     let body = body::read(state, &parts.headers, body).await?;
     Ok(state.ingest.receive(&origin, endpoint, body).await?)
 }
 
-fn origin(state: &AppState, caller: &Caller, headers: &HeaderMap, peer: Option<&Peer>) -> Origin {
+fn origin(state: &AppState, caller: &Caller, headers: &HeaderMap, peer_ip: Option<IpAddr>) -> Origin {
     Origin {
         tenant: caller.tenant(),
         publishable: caller.is_publishable(),
         mask_ip: caller.key().settings.mask_ip.unwrap_or(state.config.ingest.mask_ip),
-        peer_ip: peer.map(Peer::ip),
+        peer_ip,
         user_agent: text(headers, &header::USER_AGENT),
         idempotency_key: IDEMPOTENCY_KEYS.iter().find_map(|name| text(headers, name)),
     }

@@ -10,6 +10,7 @@ mod body;
 mod error;
 pub mod exports;
 mod format;
+mod forwarded;
 mod html;
 mod http_metrics;
 mod intake;

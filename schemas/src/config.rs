@@ -34,7 +34,7 @@ pub use log::LogConfig;
 pub use network::Network;
 pub use query::QueryConfig;
 pub use secret::Secret;
-pub use server::ServerConfig;
+pub use server::{ForwardedHeader, ServerConfig};
 pub use sessions::SessionsConfig;
 pub use sql::SqlConfig;
 
