@@ -9,6 +9,7 @@ use touchline_schemas::control::{AuthFailure, AuthenticatedKey, KeyKind, Scope};
 
 use crate::AppState;
 use crate::error::ApiError;
+use crate::limits;
 
 mod cache;
 
@@ -104,9 +105,7 @@ impl FromRequestParts<AppState> for Caller {
         if let Some(caller) = parts.extensions.get::<Self>() {
             return Ok(caller.clone());
         }
-        let presented = bearer(&parts.headers)?;
-        let key = state.keys.authenticate(&state.control, state.clock.now(), presented).await?;
-        Ok(Self(key?))
+        Ok(Self(limits::admit(state, parts, bearer(&parts.headers)).await?))
     }
 }
 

@@ -14,6 +14,7 @@ mod forwarded;
 mod html;
 mod http_metrics;
 mod intake;
+mod limits;
 mod observe;
 mod peer;
 mod report;

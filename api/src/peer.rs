@@ -17,6 +17,12 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// A connection from `address`.
+    #[cfg(test)]
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, activity: Arc::default() }
+    }
+
     /// The other end's address.
     pub fn ip(&self) -> IpAddr {
         self.address.ip()

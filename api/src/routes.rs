@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::http::header;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use crate::AppState;
 use crate::error::ApiError;
+use crate::limits::{Kind, limited};
 use crate::observe::observe;
 
 mod accounts;
@@ -76,11 +77,6 @@ struct Description;
 /// All routes, and their description.
 pub fn router(state: AppState) -> (Router, OpenApi) {
     let (routes, mut description) = OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(events::post_events))
-        .routes(routes!(sessions::post_session))
-        .routes(routes!(conversions::post_conversion))
-        .routes(routes!(identify::post_identify))
-        .routes(routes!(validate::get_validate))
         .routes(routes!(reports::overview::get_overview))
         .routes(routes!(reports::sessions::get_sessions))
         .routes(routes!(reports::visitors::get_visitors))
@@ -135,12 +131,13 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(exports::run::post_export_run))
         .routes(routes!(exports::runs::get_runs))
         .routes(routes!(exports::secret::post_secret))
-        .routes(routes!(health::get_health))
         .routes(routes!(healthz::get_healthz))
         .routes(routes!(readyz::get_readyz))
         .routes(routes!(metrics::get_metrics))
         .routes(routes!(home::get_home))
         .split_for_parts();
+    let (ingest, described) = ingest();
+    description.merge(described);
     describe_key(&mut description);
 
     let page = docs::page(&serde_json::to_value(&description).unwrap_or_default());
@@ -152,11 +149,32 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .route(home::STYLE_PATH, get(home::get_style))
         .route(docs::PATH, get(move || std::future::ready(docs::answer(page.clone()))))
         .route(docs::STYLE_PATH, get(docs::get_style))
+        .layer(from_fn(|request, next| limited(Kind::Reading, request, next)))
+        .merge(ingest)
         .fallback(|| std::future::ready(ApiError::NotFound))
-        .method_not_allowed_fallback(|| std::future::ready(ApiError::MethodNotAllowed))
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(state.clone(), observe))
         .with_state(state);
     (router, description)
+}
+
+/// What clients send to: counted apart.
+fn ingest() -> (Router<AppState>, OpenApi) {
+    let (routes, description) = OpenApiRouter::new()
+        .routes(routes!(events::post_events))
+        .routes(routes!(sessions::post_session))
+        .routes(routes!(conversions::post_conversion))
+        .routes(routes!(identify::post_identify))
+        .routes(routes!(validate::get_validate))
+        .routes(routes!(health::get_health))
+        .split_for_parts();
+    let routes = routes
+        .layer(from_fn(|request, next| limited(Kind::Ingest, request, next)));
+    (routes, description)
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
 }
 
 /// The routes that an export can ask: reports and statements. Nobody observes them, and no network reaches them.

@@ -46,6 +46,17 @@ impl KeyCache {
         }
     }
 
+    /// The key that `presented` is, if that was checked a moment ago.
+    pub fn believed(&self, now: DateTime<Utc>, presented: &str) -> Option<Arc<AuthenticatedKey>> {
+        PlainKey::parse(presented)?;
+        self.fresh(&self.known, &fingerprint(presented), now.timestamp_micros())
+    }
+
+    /// Whether `presented` was a good key when it was last checked, however long ago.
+    pub fn was_good(&self, presented: &str) -> bool {
+        PlainKey::parse(presented).is_some() && self.known.read().contains_key(&fingerprint(presented))
+    }
+
     /// The key that `presented` is, or why it is none.
     pub async fn authenticate(
         &self,
@@ -56,7 +67,7 @@ impl KeyCache {
         if PlainKey::parse(presented).is_none() {
             return Ok(Err(Unauthenticated::InvalidKey));
         }
-        let fingerprint: Fingerprint = Sha256::digest(presented.as_bytes()).into();
+        let fingerprint = fingerprint(presented);
         let now_us = now.timestamp_micros();
         if let Some(key) = self.fresh(&self.known, &fingerprint, now_us) {
             return Ok(Ok(key));
@@ -128,6 +139,10 @@ impl KeyCache {
         marked_at_us.insert(fingerprint, now_us);
         true
     }
+}
+
+fn fingerprint(presented: &str) -> Fingerprint {
+    Sha256::digest(presented.as_bytes()).into()
 }
 
 #[cfg(test)]
