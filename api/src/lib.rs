@@ -7,6 +7,7 @@
 mod administration;
 mod auth;
 mod body;
+mod cors;
 mod error;
 pub mod exports;
 mod format;

@@ -10,10 +10,10 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::AppState;
 use crate::error::ApiError;
 use crate::limits::{Kind, limited};
 use crate::observe::observe;
+use crate::{AppState, cors};
 
 mod accounts;
 mod audit;
@@ -158,7 +158,7 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
     (router, description)
 }
 
-/// What clients send to: counted apart.
+/// What clients send to: open to the pages of every site, and counted apart.
 fn ingest() -> (Router<AppState>, OpenApi) {
     let (routes, description) = OpenApiRouter::new()
         .routes(routes!(events::post_events))
@@ -169,7 +169,10 @@ fn ingest() -> (Router<AppState>, OpenApi) {
         .routes(routes!(health::get_health))
         .split_for_parts();
     let routes = routes
-        .layer(from_fn(|request, next| limited(Kind::Ingest, request, next)));
+        // Here, so that pages can read this refusal as well, and `OPTIONS` is none.
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(|request, next| limited(Kind::Ingest, request, next)))
+        .layer(cors::open());
     (routes, description)
 }
 
