@@ -11,6 +11,7 @@ use touchline_schemas::control::{AuthFailure, AuthenticatedKey, KeyKind, Scope};
 
 use crate::AppState;
 use crate::error::ApiError;
+use crate::limits;
 
 mod cache;
 
@@ -80,10 +81,13 @@ impl Caller {
         Self(Arc::new(key))
     }
 
-    /// Whoever presents this.
-    pub(crate) async fn with(state: &AppState, presented: Presented<'_>) -> Result<Self, ApiError> {
-        let key = state.keys.authenticate(&state.control, state.clock.now(), presented).await?;
-        Ok(Self(key?))
+    /// Whoever presents this in a request with this head.
+    pub(crate) async fn with(
+        state: &AppState,
+        parts: &request::Parts,
+        presented: Result<Presented<'_>, Unauthenticated>,
+    ) -> Result<Self, ApiError> {
+        Ok(Self(limits::admit(state, parts, presented).await?))
     }
 
     /// Whose rows the caller may see and write.
@@ -123,8 +127,7 @@ impl FromRequestParts<AppState> for Caller {
         if let Some(caller) = parts.extensions.get::<Self>() {
             return Ok(caller.clone());
         }
-        let presented = bearer(&parts.headers)?;
-        Self::with(state, Presented::Key(presented)).await
+        Self::with(state, parts, bearer(&parts.headers).map(Presented::Key)).await
     }
 }
 

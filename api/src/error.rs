@@ -12,6 +12,7 @@ use touchline_schemas::control::{ControlError, Scope};
 
 use crate::auth::Unauthenticated;
 use crate::format::FormatError;
+use crate::limits::Exceeded;
 use crate::sql::SqlFailure;
 
 mod describe;
@@ -37,6 +38,9 @@ pub enum ApiError {
     /// The caller is known, and may not do this.
     #[error("the key lacks the scope `{0}`")]
     MissingScope(Scope),
+    /// The caller asks more than it may at a time.
+    #[error(transparent)]
+    Limited(#[from] Exceeded),
     /// The query string cannot be understood.
     #[error("the query string is not understood")]
     Query(Vec<ProblemItem>),

@@ -1,6 +1,9 @@
 //! The way of everything that is sent in: who, what, kept.
 
-use axum::extract::{ConnectInfo, Request};
+use std::net::IpAddr;
+
+use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -13,7 +16,8 @@ use crate::AppState;
 use crate::auth::{Caller, Presented, Unauthenticated, key_of_dialect};
 use crate::body;
 use crate::error::ApiError;
-use crate::peer::Peer;
+use crate::forwarded;
+use crate::limits;
 
 /// Headers in which a batch may carry an id for all its events, the first that is there.
 const IDEMPOTENCY_KEYS: [HeaderName; 2] =
@@ -28,8 +32,7 @@ pub async fn receive(
 ) -> Result<Receipt, ApiError> {
     caller.require(Scope::Ingest)?;
     let (parts, body) = request.into_parts();
-    let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer);
-    let origin = origin(state, caller, endpoint, &parts.headers, peer);
+    let origin = origin(state, caller, endpoint, &parts.headers, forwarded::client_ip(state, &parts));
     let body = body::read(state, &parts.headers, body).await?;
     Ok(state.ingest.receive(&origin, endpoint, body).await?)
 }
@@ -49,27 +52,37 @@ pub async fn authenticate(
     request: Request,
 ) -> Result<Taken, ApiError> {
     let (parts, body) = request.into_parts();
-    let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer);
-    let (caller, body) = match key_of_dialect(&parts.headers)?.or(key_beside) {
+    let key = match key_of_dialect(&parts.headers) {
+        Ok(key) => Ok(key.or(key_beside)),
+        Err(reason) => Err(reason),
+    };
+    let (caller, body) = match key.transpose() {
         Some(key) => {
-            let caller = sender(state, Presented::Key(&key)).await?;
+            let caller = sender(state, &parts, key.as_deref().map(Presented::Key).map_err(|reason| *reason)).await?;
             (caller, body::read_packed(state, endpoint, &parts.headers, body).await?)
         }
         None => {
+            limits::enter(state, &parts)?;
             let body = body::read_packed(state, endpoint, &parts.headers, body).await?;
-            let caller = match endpoint.credential(&body) {
-                Some(Credential::Key(key)) => sender(state, Presented::Key(&key)).await?,
-                Some(Credential::Domain(domain)) => sender(state, Presented::Domain(&domain)).await?,
-                None => return Err(Unauthenticated::MissingKey.into()),
+            let presented = endpoint.credential(&body);
+            let presented = match &presented {
+                Some(Credential::Key(key)) => Ok(Presented::Key(key)),
+                Some(Credential::Domain(domain)) => Ok(Presented::Domain(domain)),
+                None => Err(Unauthenticated::MissingKey),
             };
-            (caller, body)
+            (sender(state, &parts, presented).await?, body)
         }
     };
-    Ok(Taken { origin: origin(state, &caller, endpoint, &parts.headers, peer), body })
+    let origin = origin(state, &caller, endpoint, &parts.headers, forwarded::client_ip(state, &parts));
+    Ok(Taken { origin, body })
 }
 
-async fn sender(state: &AppState, presented: Presented<'_>) -> Result<Caller, ApiError> {
-    let caller = Caller::with(state, presented).await?;
+async fn sender(
+    state: &AppState,
+    parts: &Parts,
+    presented: Result<Presented<'_>, Unauthenticated>,
+) -> Result<Caller, ApiError> {
+    let caller = Caller::with(state, parts, presented).await?;
     caller.require(Scope::Ingest)?;
     Ok(caller)
 }
@@ -79,14 +92,20 @@ pub async fn keep(state: &AppState, endpoint: Endpoint, taken: Taken) -> Result<
     Ok(state.ingest.receive(&taken.origin, endpoint, taken.body).await?)
 }
 
-fn origin(state: &AppState, caller: &Caller, endpoint: Endpoint, headers: &HeaderMap, peer: Option<&Peer>) -> Origin {
+fn origin(
+    state: &AppState,
+    caller: &Caller,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    peer_ip: Option<IpAddr>,
+) -> Origin {
     // A server that speaks these dialects passes the visitor's headers on: it has no other place for them.
     let has_no_ids = matches!(endpoint, Endpoint::Plausible | Endpoint::Umami);
     Origin {
         tenant: caller.tenant(),
         is_device: caller.is_publishable() || has_no_ids,
         mask_ip: caller.key().settings.mask_ip.unwrap_or(state.config.ingest.mask_ip),
-        peer_ip: peer.map(Peer::ip),
+        peer_ip,
         user_agent: text(headers, &header::USER_AGENT),
         idempotency_key: IDEMPOTENCY_KEYS.iter().find_map(|name| text(headers, name)),
     }

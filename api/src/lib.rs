@@ -7,12 +7,15 @@
 mod administration;
 mod auth;
 mod body;
+mod cors;
 mod error;
 pub mod exports;
 mod format;
+mod forwarded;
 mod html;
 mod http_metrics;
 mod intake;
+mod limits;
 mod observe;
 mod peer;
 mod report;

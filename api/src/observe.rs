@@ -14,7 +14,7 @@ use futures::{FutureExt, StreamExt};
 use crate::AppState;
 use crate::error::{ApiError, Problem};
 use crate::http_metrics::UNMATCHED;
-use crate::peer::{AtWork, Peer};
+use crate::peer::Peer;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 
 /// Wraps the handling of one request.
@@ -88,14 +88,14 @@ fn render(response: Response, problem: &Problem, request_id: &RequestId) -> Resp
     Response::from_parts(head, body)
 }
 
-/// Keeps the connection marked as at work until a streamed body has been sent. Others are sent at once.
-fn hold_while_streaming(response: Response, at_work: Option<AtWork>) -> Response {
-    if at_work.is_none() || response.body().size_hint().exact().is_some() {
+/// Holds what belongs to a request until a streamed body has been sent. Others are sent at once.
+pub fn hold_while_streaming<T: Send + 'static>(response: Response, held: Option<T>) -> Response {
+    if held.is_none() || response.body().size_hint().exact().is_some() {
         return response;
     }
     response.map(|body| {
         Body::from_stream(body.into_data_stream().inspect(move |_| {
-            let _held = &at_work;
+            let _held = &held;
         }))
     })
 }

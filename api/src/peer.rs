@@ -17,10 +17,10 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The other end of a connection on this machine.
+    /// A connection from `address`.
     #[cfg(test)]
-    pub(crate) fn local() -> Self {
-        Self { address: ([127, 0, 0, 1], 1).into(), activity: Arc::default() }
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, activity: Arc::default() }
     }
 
     /// The other end's address.

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::http::header;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -10,9 +10,10 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::AppState;
 use crate::error::ApiError;
+use crate::limits::{Kind, limited};
 use crate::observe::observe;
+use crate::{AppState, cors};
 
 mod accounts;
 mod audit;
@@ -77,18 +78,6 @@ struct Description;
 /// All routes, and their description.
 pub fn router(state: AppState) -> (Router, OpenApi) {
     let (routes, mut description) = OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(events::post_events))
-        .routes(routes!(sessions::post_session))
-        .routes(routes!(conversions::post_conversion))
-        .routes(routes!(identify::post_identify))
-        .routes(routes!(compatible::segment::post_segment))
-        .routes(routes!(compatible::segment::post_beacon))
-        .routes(routes!(compatible::segment::get_settings))
-        .routes(routes!(compatible::pixel::get_pixel))
-        .routes(routes!(compatible::posthog::post_posthog))
-        .routes(routes!(compatible::plausible::post_plausible))
-        .routes(routes!(compatible::umami::post_umami))
-        .routes(routes!(validate::get_validate))
         .routes(routes!(reports::overview::get_overview))
         .routes(routes!(reports::sessions::get_sessions))
         .routes(routes!(reports::visitors::get_visitors))
@@ -143,12 +132,13 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(exports::run::post_export_run))
         .routes(routes!(exports::runs::get_runs))
         .routes(routes!(exports::secret::post_secret))
-        .routes(routes!(health::get_health))
         .routes(routes!(healthz::get_healthz))
         .routes(routes!(readyz::get_readyz))
         .routes(routes!(metrics::get_metrics))
         .routes(routes!(home::get_home))
         .split_for_parts();
+    let (ingest, described) = ingest();
+    description.merge(described);
     describe_key(&mut description);
 
     let page = docs::page(&serde_json::to_value(&description).unwrap_or_default());
@@ -156,16 +146,47 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
     let openapi = get(move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], text.clone())));
     let router = routes
         .merge(reports::with_suffixes())
-        .merge(compatible::posthog::elsewhere())
         .route(OPENAPI_PATH, openapi)
         .route(home::STYLE_PATH, get(home::get_style))
         .route(docs::PATH, get(move || std::future::ready(docs::answer(page.clone()))))
         .route(docs::STYLE_PATH, get(docs::get_style))
+        .layer(from_fn(|request, next| limited(Kind::Reading, request, next)))
+        .merge(ingest)
         .fallback(|| std::future::ready(ApiError::NotFound))
-        .method_not_allowed_fallback(|| std::future::ready(ApiError::MethodNotAllowed))
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(state.clone(), observe))
         .with_state(state);
     (router, description)
+}
+
+/// What clients send to: open to the pages of every site, and counted apart.
+fn ingest() -> (Router<AppState>, OpenApi) {
+    let (routes, description) = OpenApiRouter::new()
+        .routes(routes!(events::post_events))
+        .routes(routes!(sessions::post_session))
+        .routes(routes!(conversions::post_conversion))
+        .routes(routes!(identify::post_identify))
+        .routes(routes!(compatible::segment::post_segment))
+        .routes(routes!(compatible::segment::post_beacon))
+        .routes(routes!(compatible::segment::get_settings))
+        .routes(routes!(compatible::pixel::get_pixel))
+        .routes(routes!(compatible::posthog::post_posthog))
+        .routes(routes!(compatible::plausible::post_plausible))
+        .routes(routes!(compatible::umami::post_umami))
+        .routes(routes!(validate::get_validate))
+        .routes(routes!(health::get_health))
+        .split_for_parts();
+    let routes = routes
+        .merge(compatible::posthog::elsewhere())
+        // Here, so that pages can read this refusal as well, and `OPTIONS` is none.
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(|request, next| limited(Kind::Ingest, request, next)))
+        .layer(cors::open());
+    (routes, description)
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
 }
 
 /// The routes that an export can ask: reports and statements. Nobody observes them, and no network reaches them.

@@ -14,6 +14,7 @@ use touchline_schemas::control::ControlDb;
 
 use crate::auth::KeyCache;
 use crate::http_metrics::HttpMetrics;
+use crate::limits::Limits;
 use crate::report::KeptAnswers;
 use crate::sql::{SqlPool, WorkerProgram};
 
@@ -41,6 +42,8 @@ pub struct Services {
     pub runner: Runner,
     /// Keys that were checked lately.
     pub keys: KeyCache,
+    /// How much may be asked at a time.
+    pub limits: Limits,
     /// Renders `/metrics`.
     pub prometheus: PrometheusHandle,
     /// Counts requests.
@@ -61,6 +64,7 @@ impl AppState {
         prometheus: PrometheusHandle,
     ) -> Self {
         let keys = KeyCache::new(config.auth.cache_ttl_s);
+        let limits = Limits::new(&config.limits, clock.clone());
         let answers = KeptAnswers::new(&config.query);
         let http_metrics = HttpMetrics::new();
         let sql = SqlPool::new(config.sql.clone(), engine.lake().root().to_owned(), WorkerProgram::this());
@@ -74,6 +78,7 @@ impl AppState {
             sql,
             runner,
             keys,
+            limits,
             prometheus,
             http_metrics,
             export_wake: Arc::default(),

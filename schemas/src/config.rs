@@ -12,6 +12,7 @@ mod exports;
 mod ingest;
 mod jobs;
 mod lake;
+mod limits;
 mod log;
 mod network;
 mod query;
@@ -30,11 +31,12 @@ pub use exports::{ExportsConfig, S3Config};
 pub use ingest::IngestConfig;
 pub use jobs::{JobConfig, JobsConfig};
 pub use lake::{LOG_KEPT_HOURS, LakeConfig};
+pub use limits::LimitsConfig;
 pub use log::LogConfig;
 pub use network::Network;
 pub use query::QueryConfig;
 pub use secret::Secret;
-pub use server::ServerConfig;
+pub use server::{ForwardedHeader, ServerConfig};
 pub use sessions::SessionsConfig;
 pub use sql::SqlConfig;
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub sessions: SessionsConfig,
     /// Keys.
     pub auth: AuthConfig,
+    /// How much may be asked at a time.
+    pub limits: LimitsConfig,
 }
 
 impl Config {
@@ -105,7 +109,8 @@ impl Config {
         self.alerts.validate()?;
         self.exports.validate()?;
         self.sessions.validate()?;
-        self.auth.validate()
+        self.auth.validate()?;
+        self.limits.validate()
     }
 }
 
@@ -203,6 +208,7 @@ mod tests {
             "exports.s3",
             "sessions",
             "auth",
+            "limits",
         ] {
             check_refused(&format!("[{section}]\ncolour = 1"), "unknown field `colour`");
         }

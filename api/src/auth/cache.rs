@@ -66,6 +66,16 @@ impl KeyCache {
         }
     }
 
+    /// What `presented` opens, if that was checked a moment ago.
+    pub fn believed(&self, now: DateTime<Utc>, presented: Presented<'_>) -> Option<Arc<AuthenticatedKey>> {
+        self.fresh(&self.known, &presented.fingerprint(), now.timestamp_micros())
+    }
+
+    /// Whether `presented` opened something when it was last checked, however long ago.
+    pub fn was_good(&self, presented: Presented<'_>) -> bool {
+        self.known.read().contains_key(&presented.fingerprint())
+    }
+
     /// What `presented` opens, or why it opens nothing.
     pub async fn authenticate(
         &self,

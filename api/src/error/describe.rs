@@ -26,6 +26,10 @@ const BODY_TIMEOUT: (u16, &str) = (408, "The body did not arrive in time");
 const TOO_LARGE: (u16, &str) = (413, "The body is too large, before or after decompression, or holds too many events");
 const UNSUPPORTED: (u16, &str) = (415, "The media type or the content encoding is not understood");
 const REFUSED: (u16, &str) = (422, "A field is missing or wrong; `errors` points at each");
+const TOO_MUCH: (u16, &str) = (
+    429,
+    "The key asks more than it may, or too many keys from this address were wrong; `Retry-After` says when to try again",
+);
 const BAD_STATEMENT: (u16, &str) = (400, "The body is not of this form, or the statement is no SQL");
 const REFUSED_STATEMENT: (u16, &str) = (
     422,
@@ -68,7 +72,16 @@ pub struct HealthProblems;
 
 impl IntoResponses for BatchProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[BAD_BODY, UNAUTHENTICATED, MISSING_SCOPE, BODY_TIMEOUT, TOO_LARGE, UNSUPPORTED, UNAVAILABLE])
+        problems(&[
+            BAD_BODY,
+            UNAUTHENTICATED,
+            MISSING_SCOPE,
+            BODY_TIMEOUT,
+            TOO_LARGE,
+            UNSUPPORTED,
+            TOO_MUCH,
+            UNAVAILABLE,
+        ])
     }
 }
 
@@ -89,6 +102,7 @@ impl IntoResponses for ReportProblems {
             NO_VERSION,
             NOT_ACCEPTABLE,
             VERSION_GONE,
+            TOO_MUCH,
             UNAVAILABLE,
         ])
     }
@@ -96,7 +110,7 @@ impl IntoResponses for ReportProblems {
 
 impl IntoResponses for DataProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[BAD_PARAMETER, UNAUTHENTICATED, MISSING_SCOPE, UNAVAILABLE])
+        problems(&[BAD_PARAMETER, UNAUTHENTICATED, MISSING_SCOPE, TOO_MUCH, UNAVAILABLE])
     }
 }
 
@@ -111,6 +125,7 @@ impl IntoResponses for SqlProblems {
             TOO_LARGE,
             UNSUPPORTED,
             REFUSED_STATEMENT,
+            TOO_MUCH,
             UNAVAILABLE,
         ])
     }
@@ -118,7 +133,7 @@ impl IntoResponses for SqlProblems {
 
 impl IntoResponses for AdminProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[BAD_PARAMETER, UNAUTHENTICATED, MISSING_SCOPE, NOT_FOUND, UNAVAILABLE])
+        problems(&[BAD_PARAMETER, UNAUTHENTICATED, MISSING_SCOPE, NOT_FOUND, TOO_MUCH, UNAVAILABLE])
     }
 }
 
@@ -140,13 +155,13 @@ impl IntoResponses for PersonProblems {
 
 impl IntoResponses for ScopeProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[UNAUTHENTICATED, MISSING_SCOPE, UNAVAILABLE])
+        problems(&[UNAUTHENTICATED, MISSING_SCOPE, TOO_MUCH, UNAVAILABLE])
     }
 }
 
 impl IntoResponses for KeyProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[UNAUTHENTICATED, UNAVAILABLE])
+        problems(&[UNAUTHENTICATED, TOO_MUCH, UNAVAILABLE])
     }
 }
 

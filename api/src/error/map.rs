@@ -22,6 +22,8 @@ impl ApiError {
         match self {
             Self::Unauthenticated(reason) => unauthenticated(reason),
             Self::MissingScope(_) => Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail),
+            Self::Limited(exceeded) => Problem::new(StatusCode::TOO_MANY_REQUESTS, exceeded.code(), detail)
+                .with_retry_after_s(exceeded.retry_after_s),
             Self::Query(errors) => {
                 let detail = errors.first().map_or(detail, |error| error.detail.clone());
                 Problem::new(StatusCode::BAD_REQUEST, "invalid_parameter", detail).with_errors(errors)
@@ -250,6 +252,7 @@ mod tests {
     use touchline_schemas::control::{ExportRunId, Scope};
 
     use super::*;
+    use crate::limits::{Exceeded, Limit};
 
     #[test]
     fn each_reason_has_its_status_and_word() {
@@ -258,6 +261,7 @@ mod tests {
         let cases: Vec<(ApiError, u16, &str, usize)> = vec![
             (Unauthenticated::MissingHeader.into(), 401, "missing_authorization", 0),
             (ApiError::MissingScope(Scope::CanViewReports), 403, "missing_scope", 0),
+            (Exceeded { limit: Limit::FailuresOfAddress, retry_after_s: 7 }.into(), 429, "too_many_failures", 0),
             (ApiError::Query(vec![ProblemItem::parameter("x", "unknown", "no x")]), 400, "invalid_parameter", 1),
             (ApiError::NotFound, 404, "not_found", 0),
             (ApiError::MethodNotAllowed, 405, "method_not_allowed", 0),
@@ -300,7 +304,7 @@ mod tests {
             let problem = error.into_problem();
             assert_eq!((problem.status.as_u16(), problem.code), (status, code), "{said}");
             assert_eq!(problem.errors.len(), error_count, "{said}");
-            assert_eq!(problem.retry_after_s.is_some(), status == 503, "{said}");
+            assert_eq!(problem.retry_after_s.is_some(), [429, 503].contains(&status), "{said}");
         }
     }
 
