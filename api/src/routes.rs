@@ -1,7 +1,7 @@
 //! The table of routes.
 
 use axum::Router;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use utoipa::OpenApi as _;
@@ -35,6 +35,7 @@ mod rejected;
 mod reports;
 mod sessions;
 mod settings;
+mod snippet;
 mod sql;
 mod users;
 mod validate;
@@ -146,12 +147,15 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
     let page = docs::page(&serde_json::to_value(&description).unwrap_or_default());
     let text = description.to_pretty_json().unwrap_or_default();
     let openapi = get(move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], text.clone())));
+    let snippet = snippet::Snippet::new();
+    let snippet = get(move |asked: HeaderMap| std::future::ready(snippet.answer(&asked)));
     let router = routes
         .merge(reports::with_suffixes())
         .route(OPENAPI_PATH, openapi)
         .route(home::STYLE_PATH, get(home::get_style))
         .route(docs::PATH, get(move || std::future::ready(docs::answer(page.clone()))))
         .route(docs::STYLE_PATH, get(docs::get_style))
+        .route(snippet::PATH, snippet)
         .fallback(|| std::future::ready(ApiError::NotFound))
         .method_not_allowed_fallback(|| std::future::ready(ApiError::MethodNotAllowed))
         .layer(from_fn_with_state(state.clone(), observe))
