@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -13,7 +14,7 @@ sys.path.insert(0, str(HERE / "lib"))
 
 from chromium import Chromium, Page
 from sites import Fault, Relay, Site, Sites
-from touchline import Checks, Key, Touchline, wait_until
+from touchline import Checks, Key, Touchline, now, wait_until
 
 # The events that a request's answer acknowledged are in the lake at once, so that the test need not wait.
 CONFIG = "[log]\nsegment_age_ms = 50\n"
@@ -68,8 +69,10 @@ class Setting:
         return self.touchline.post("/api/v1/sql", {"sql": sql}, self.reader).json()["data"]
 
     def events(self, name: str) -> list[dict]:
-        """What the lake has of a site, in the order in which it happened."""
-        return self.rows(f"SELECT * FROM events WHERE host = '{name}.example' ORDER BY occurred_at, event_id")
+        """What the lake has of a site, by the browser's clock: the server's correction is that of each request."""
+        sent_at = {message["messageId"]: message["timestamp"] for message in self.relay.messages(f"{name}.example")}
+        rows = self.rows(f"SELECT * FROM events WHERE host = '{name}.example'")
+        return sorted(rows, key=lambda row: sent_at[row["event_id"]])
 
     def arrive(self, what: str, name: str, types: list[str]) -> list[dict]:
         """Waits until as many events of a site are there, and checks their types; returns them."""
@@ -85,6 +88,10 @@ class Setting:
             pass
         self.checks.equal(what, [event["event_type"] for event in events], types)
         return events
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def served(setting: Setting) -> None:
@@ -390,6 +397,19 @@ def misuse(setting: Setting) -> None:
                    ["page_view", "pushed", "page_view", "after"])
 
 
+def wrong_clock(setting: Setting) -> None:
+    """A computer whose clock is two hours behind."""
+    behind = """
+        const RightDate = Date, now = () => RightDate.now() - 7.2e6;
+        Date = class extends RightDate { constructor(...given) { super(...(given.length ? given : [now()])); } };
+        Date.now = now;
+    """
+    setting.open(setting.site("behind") + "/", behind)
+    events = setting.arrive("a page on a computer whose clock is wrong is viewed", "behind", ["page_view"])
+    off_s = [abs((now() - instant(event["occurred_at"])).total_seconds()) for event in events]
+    setting.checks.true("at the right time", all(off < ARRIVAL_S for off in off_s), off_s)
+
+
 def totals(setting: Setting) -> None:
     checks, relay = setting.checks, setting.relay
     stored = setting.rows("SELECT host, event_id FROM events")
@@ -405,7 +425,7 @@ def totals(setting: Setting) -> None:
 
 
 SCENES = (served, page_views, manual, back_and_forth, hidden, prerendered, people, closed_tab, consent, privacy_control,
-          without_storage, other_tries, quiet, misuse, outage, totals)
+          without_storage, other_tries, quiet, misuse, wrong_clock, outage, totals)
 
 
 def main() -> int:
