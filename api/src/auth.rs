@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, header, request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use touchline_schemas::Tenant;
 use touchline_schemas::control::{AuthFailure, AuthenticatedKey, KeyKind, Scope};
 
@@ -12,7 +14,7 @@ use crate::error::ApiError;
 
 mod cache;
 
-pub use cache::KeyCache;
+pub use cache::{KeyCache, Presented};
 
 /// Why a caller is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,12 +22,21 @@ pub enum Unauthenticated {
     /// There is no `Authorization`.
     #[error("the header `Authorization` is missing; send `Authorization: Bearer <key>`")]
     MissingHeader,
+    /// Neither the headers nor the body hold a key.
+    #[error(
+        "there is no key; send it as `Authorization: Bearer <key>`, as the user of `Authorization: Basic`, or in the \
+         body where this endpoint looks for it"
+    )]
+    MissingKey,
     /// There is one that is not of the form we take.
     #[error("the header `Authorization` must have the form `Bearer <key>`")]
     MalformedHeader,
     /// No such key.
     #[error("the key is invalid or has expired")]
     InvalidKey,
+    /// A domain stands for a key, and no account tracks it.
+    #[error("no account tracks this domain; an account says which are its own in its setting `tracked_domains`")]
+    UnknownDomain,
     /// The key was revoked.
     #[error("the key was revoked")]
     RevokedKey,
@@ -38,9 +49,10 @@ impl Unauthenticated {
     /// The word for programs.
     pub const fn code(self) -> &'static str {
         match self {
-            Self::MissingHeader => "missing_authorization",
+            Self::MissingHeader | Self::MissingKey => "missing_authorization",
             Self::MalformedHeader => "malformed_authorization",
             Self::InvalidKey => "invalid_key",
+            Self::UnknownDomain => "unknown_domain",
             Self::RevokedKey => "revoked_key",
             Self::SuspendedAccount => "suspended_account",
         }
@@ -51,6 +63,7 @@ impl From<AuthFailure> for Unauthenticated {
     fn from(failure: AuthFailure) -> Self {
         match failure {
             AuthFailure::MalformedKey | AuthFailure::UnknownKey => Self::InvalidKey,
+            AuthFailure::UnknownDomain => Self::UnknownDomain,
             AuthFailure::RevokedKey => Self::RevokedKey,
             AuthFailure::SuspendedAccount => Self::SuspendedAccount,
         }
@@ -65,6 +78,12 @@ impl Caller {
     /// A caller inside this process, who is known without a key.
     pub(crate) fn within(key: AuthenticatedKey) -> Self {
         Self(Arc::new(key))
+    }
+
+    /// Whoever presents this.
+    pub(crate) async fn with(state: &AppState, presented: Presented<'_>) -> Result<Self, ApiError> {
+        let key = state.keys.authenticate(&state.control, state.clock.now(), presented).await?;
+        Ok(Self(key?))
     }
 
     /// Whose rows the caller may see and write.
@@ -105,8 +124,23 @@ impl FromRequestParts<AppState> for Caller {
             return Ok(caller.clone());
         }
         let presented = bearer(&parts.headers)?;
-        let key = state.keys.authenticate(&state.control, state.clock.now(), presented).await?;
-        Ok(Self(key?))
+        Self::with(state, Presented::Key(presented)).await
+    }
+}
+
+/// The key in the headers of a request whose dialect may have it elsewhere: `Bearer <key>`, or `Basic` with the key as
+/// the user. None without the header.
+pub fn key_of_dialect(headers: &HeaderMap) -> Result<Option<String>, Unauthenticated> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let basic = value.to_str().ok().and_then(|text| text.split_once(' '));
+    match basic.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic")) {
+        None => bearer(headers).map(|key| Some(key.to_owned())),
+        Some((_, credentials)) => {
+            let decoded = BASE64.decode(credentials.trim()).map_err(|_| Unauthenticated::MalformedHeader)?;
+            let text = String::from_utf8(decoded).map_err(|_| Unauthenticated::MalformedHeader)?;
+            // The password is empty, or whatever the client thinks it is.
+            Ok(text.split(':').next().map(str::to_owned))
+        }
     }
 }
 
@@ -126,6 +160,24 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn dialects_have_the_key_as_the_user() {
+        let check = |value: Option<&'static str>, expected: Result<Option<&str>, Unauthenticated>| {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            assert_eq!(key_of_dialect(&headers), expected.map(|key| key.map(str::to_owned)), "{value:?}");
+        };
+        check(None, Ok(None));
+        check(Some("Basic c2tfbGl2ZV8xOg=="), Ok(Some("sk_live_1")));
+        check(Some("basic c2tfbGl2ZV8x"), Ok(Some("sk_live_1")));
+        check(Some("Basic c2tfbGl2ZV8xOnNlY3JldA=="), Ok(Some("sk_live_1")));
+        check(Some("Bearer sk_live_1"), Ok(Some("sk_live_1")));
+        check(Some("Basic ???"), Err(Unauthenticated::MalformedHeader));
+        check(Some("Digest x"), Err(Unauthenticated::MalformedHeader));
+    }
 
     #[test]
     fn one_form_of_the_header_is_taken() {

@@ -6,6 +6,7 @@ use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use touchline_ingest::receive::Endpoint;
 
 use crate::AppState;
 use crate::error::ApiError;
@@ -15,6 +16,28 @@ use crate::error::ApiError;
 /// Called after the caller is known: a stranger cannot make us read or inflate anything.
 pub async fn read(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     check_media_type(headers)?;
+    arrived(state, headers, body).await
+}
+
+/// The body of a request of another product's client, which may have packed it in a way that no header tells.
+pub async fn read_packed(
+    state: &AppState,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, ApiError> {
+    if endpoint != Endpoint::PostHog {
+        return read(state, headers, body).await;
+    }
+    let bytes = arrived(state, headers, body).await?;
+    let ingest = state.ingest.clone();
+    match tokio::task::spawn_blocking(move || ingest.unpack_body(endpoint, bytes)).await {
+        Ok(unpacked) => Ok(unpacked?),
+        Err(_) => Err(ApiError::Internal("decompression stopped")),
+    }
+}
+
+async fn arrived(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let limit_bytes = state.config.ingest.max_body_bytes;
     let limit_s = state.config.server.request_read_timeout_s;
     let arriving = collect(body, limit_bytes);

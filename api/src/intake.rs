@@ -3,13 +3,14 @@
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Serialize;
 use touchline_ingest::Origin;
-use touchline_ingest::receive::{Endpoint, ItemStatus, Receipt};
+use touchline_ingest::receive::{Credential, Endpoint, ItemStatus, Receipt};
 use touchline_schemas::control::Scope;
 
 use crate::AppState;
-use crate::auth::Caller;
+use crate::auth::{Caller, Presented, Unauthenticated, key_of_dialect};
 use crate::body;
 use crate::error::ApiError;
 use crate::peer::Peer;
@@ -28,15 +29,62 @@ pub async fn receive(
     caller.require(Scope::Ingest)?;
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer);
-    let origin = origin(state, caller, &parts.headers, peer);
+    let origin = origin(state, caller, endpoint, &parts.headers, peer);
     let body = body::read(state, &parts.headers, body).await?;
     Ok(state.ingest.receive(&origin, endpoint, body).await?)
 }
 
-fn origin(state: &AppState, caller: &Caller, headers: &HeaderMap, peer: Option<&Peer>) -> Origin {
+/// A request whose caller is known, and whose body is read.
+pub struct Taken {
+    origin: Origin,
+    body: Bytes,
+}
+
+/// Finds out who sends a request of another product's client: by its headers, by `key_beside` if it is none of them, or
+/// else by what its body presents. The body is read before the caller is known only in the last case.
+pub async fn authenticate(
+    state: &AppState,
+    endpoint: Endpoint,
+    key_beside: Option<String>,
+    request: Request,
+) -> Result<Taken, ApiError> {
+    let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer);
+    let (caller, body) = match key_of_dialect(&parts.headers)?.or(key_beside) {
+        Some(key) => {
+            let caller = sender(state, Presented::Key(&key)).await?;
+            (caller, body::read_packed(state, endpoint, &parts.headers, body).await?)
+        }
+        None => {
+            let body = body::read_packed(state, endpoint, &parts.headers, body).await?;
+            let caller = match endpoint.credential(&body) {
+                Some(Credential::Key(key)) => sender(state, Presented::Key(&key)).await?,
+                Some(Credential::Domain(domain)) => sender(state, Presented::Domain(&domain)).await?,
+                None => return Err(Unauthenticated::MissingKey.into()),
+            };
+            (caller, body)
+        }
+    };
+    Ok(Taken { origin: origin(state, &caller, endpoint, &parts.headers, peer), body })
+}
+
+async fn sender(state: &AppState, presented: Presented<'_>) -> Result<Caller, ApiError> {
+    let caller = Caller::with(state, presented).await?;
+    caller.require(Scope::Ingest)?;
+    Ok(caller)
+}
+
+/// Has ingest keep what is in a request.
+pub async fn keep(state: &AppState, endpoint: Endpoint, taken: Taken) -> Result<Receipt, ApiError> {
+    Ok(state.ingest.receive(&taken.origin, endpoint, taken.body).await?)
+}
+
+fn origin(state: &AppState, caller: &Caller, endpoint: Endpoint, headers: &HeaderMap, peer: Option<&Peer>) -> Origin {
+    // A server that speaks these dialects passes the visitor's headers on: it has no other place for them.
+    let has_no_ids = matches!(endpoint, Endpoint::Plausible | Endpoint::Umami);
     Origin {
         tenant: caller.tenant(),
-        publishable: caller.is_publishable(),
+        is_device: caller.is_publishable() || has_no_ids,
         mask_ip: caller.key().settings.mask_ip.unwrap_or(state.config.ingest.mask_ip),
         peer_ip: peer.map(Peer::ip),
         user_agent: text(headers, &header::USER_AGENT),

@@ -17,6 +17,12 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The other end of a connection on this machine.
+    #[cfg(test)]
+    pub(crate) fn local() -> Self {
+        Self { address: ([127, 0, 0, 1], 1).into(), activity: Arc::default() }
+    }
+
     /// The other end's address.
     pub fn ip(&self) -> IpAddr {
         self.address.ip()

@@ -16,6 +16,7 @@ use crate::observe::observe;
 
 mod accounts;
 mod audit;
+mod compatible;
 mod conversions;
 mod data;
 mod docs;
@@ -81,6 +82,13 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(sessions::post_session))
         .routes(routes!(conversions::post_conversion))
         .routes(routes!(identify::post_identify))
+        .routes(routes!(compatible::segment::post_segment))
+        .routes(routes!(compatible::segment::post_beacon))
+        .routes(routes!(compatible::segment::get_settings))
+        .routes(routes!(compatible::pixel::get_pixel))
+        .routes(routes!(compatible::posthog::post_posthog))
+        .routes(routes!(compatible::plausible::post_plausible))
+        .routes(routes!(compatible::umami::post_umami))
         .routes(routes!(validate::get_validate))
         .routes(routes!(reports::overview::get_overview))
         .routes(routes!(reports::sessions::get_sessions))
@@ -151,6 +159,7 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
     let snippet = get(move |asked: HeaderMap| std::future::ready(snippet.answer(&asked)));
     let router = routes
         .merge(reports::with_suffixes())
+        .merge(compatible::posthog::elsewhere())
         .route(OPENAPI_PATH, openapi)
         .route(home::STYLE_PATH, get(home::get_style))
         .route(docs::PATH, get(move || std::future::ready(docs::answer(page.clone()))))

@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -27,6 +28,7 @@ use touchline_schemas::control::{Account, ControlDb, KeyKind, NewKey, Scopes};
 use touchline_schemas::{AccountId, Environment, MockClock};
 use tower::ServiceExt;
 
+use crate::peer::Peer;
 use crate::{AppState, router};
 
 /// 2026-01-01T00:00:00Z.
@@ -161,7 +163,10 @@ impl TestApi {
         plain.expose().to_owned()
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub async fn send(&self, mut request: Request<Body>) -> Answer {
+        request.extensions_mut().insert(ConnectInfo(Peer::local()));
+        let user_agent = HeaderValue::from_static("test");
+        request.headers_mut().entry(header::USER_AGENT).or_insert(user_agent);
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();

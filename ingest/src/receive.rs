@@ -1,17 +1,32 @@
-//! Receivers: one file per endpoint, all ending in the same check and the same event.
+//! Receivers: one file per dialect, all ending in the same check and the same event.
+
+use std::cell::OnceCell;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use touchline_schemas::event::{SOURCE_PLAUSIBLE, SOURCE_UMAMI};
+
+use crate::body::BodyError;
 
 mod answer;
 pub(crate) mod check;
 mod conversion;
 pub(crate) mod events;
 mod identify;
+mod plausible;
+mod posthog;
+mod segment;
 mod session;
+mod surroundings;
+mod transcript;
+mod umami;
 mod vocabulary;
 
 pub use answer::{FieldError, ItemStatus, Receipt, ReceiveError, RejectedItem};
 pub use check::{Checked, Incoming, Limits, Refusal, RequestContext};
+pub use segment::{MessageType, SegmentCall};
 
-/// An endpoint of the native API.
+/// What events are posted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     /// `POST /api/v1/events`
@@ -22,18 +37,83 @@ pub enum Endpoint {
     Conversion,
     /// `POST /api/v1/identify`
     Identify,
+    /// Segment's, below `/v1/`.
+    Segment(SegmentCall),
+    /// PostHog's.
+    PostHog,
+    /// Plausible's `POST /api/event`.
+    Plausible,
+    /// Umami's `POST /api/send`.
+    Umami,
 }
 
-/// Reads a body and checks each of its items.
+/// What a request presents in its body, where it has no header for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A key.
+    Key(String),
+    /// A domain that an account has said to be its own.
+    Domain(String),
+}
+
+impl Endpoint {
+    /// The body as its dialect is read: some clients pack it without saying so in a header.
+    pub fn unpack(self, body: Bytes, limit_bytes: usize) -> Result<Bytes, BodyError> {
+        match self {
+            Self::PostHog => posthog::unpack(body, limit_bytes),
+            Self::Events
+            | Self::Session
+            | Self::Conversion
+            | Self::Identify
+            | Self::Segment(_)
+            | Self::Plausible
+            | Self::Umami => Ok(body),
+        }
+    }
+
+    /// What the body presents; none in the native form, which has it in a header.
+    pub fn credential(self, body: &[u8]) -> Option<Credential> {
+        match self {
+            Self::Events | Self::Session | Self::Conversion | Self::Identify => None,
+            Self::Segment(_) => write_key(body).map(Credential::Key),
+            Self::PostHog => posthog::key(body).map(Credential::Key),
+            Self::Plausible => plausible::domain(body).map(Credential::Domain),
+            Self::Umami => umami::key(body).map(Credential::Key),
+        }
+    }
+}
+
+fn write_key(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(rename = "writeKey")]
+        write_key: String,
+    }
+
+    serde_json::from_slice::<Body>(body).ok().map(|body| body.write_key)
+}
+
+/// Reads a body and checks each of its items. `anew` is where a body that has to be written anew is kept.
 pub fn read<'a>(
     endpoint: Endpoint,
     body: &'a [u8],
+    anew: &'a OnceCell<String>,
     context: &mut RequestContext<'_>,
 ) -> Result<Vec<Checked<'a>>, ReceiveError> {
-    match endpoint {
-        Endpoint::Events => events::read(body, context),
-        Endpoint::Session => session::read(body, context),
-        Endpoint::Conversion => conversion::read(body, context),
-        Endpoint::Identify => identify::read(body, context),
-    }
+    let (native, source) = match endpoint {
+        Endpoint::Events => return events::read(body, context),
+        Endpoint::Session => return session::read(body, context),
+        Endpoint::Conversion => return conversion::read(body, context),
+        Endpoint::Identify => return identify::read(body, context),
+        Endpoint::Segment(call) => return segment::read(call, body, context),
+        Endpoint::PostHog => return posthog::read(body, context),
+        Endpoint::Plausible => (plausible::transcribe(body)?, SOURCE_PLAUSIBLE),
+        Endpoint::Umami => (umami::transcribe(body)?, SOURCE_UMAMI),
+    };
+    let original =
+        std::str::from_utf8(body).map_err(|error| ReceiveError::InvalidJson { detail: error.to_string() })?;
+    Ok(vec![transcript::check(anew.get_or_init(|| native), original, source, context)])
 }
+
+#[cfg(test)]
+mod tests;

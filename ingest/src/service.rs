@@ -1,5 +1,6 @@
 //! The handle that the API holds: a request in, a durable receipt out.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,8 +37,8 @@ pub struct IngestOptions {
 pub struct Origin {
     /// Whose events.
     pub tenant: Tenant,
-    /// Whether the key is a publishable one: then the client is the visitor's device.
-    pub publishable: bool,
+    /// Whether the client is the visitor's own device: then its address and user agent are the visitor's.
+    pub is_device: bool,
     /// Whether addresses are masked before they are stored.
     pub mask_ip: bool,
     /// The client's address.
@@ -106,6 +107,11 @@ impl Ingest {
         body::decode(encodings, body, self.inner.limits.max_body_bytes)
     }
 
+    /// Undoes what a dialect packs its bodies in, no further than `ingest.max_body_bytes`.
+    pub fn unpack_body(&self, endpoint: Endpoint, body: Bytes) -> Result<Bytes, BodyError> {
+        endpoint.unpack(body, self.inner.limits.max_body_bytes)
+    }
+
     /// Checks a request and makes what it carries durable; when this returns, the receipt may be sent.
     pub async fn receive(&self, origin: &Origin, endpoint: Endpoint, body: Bytes) -> Result<Receipt, ReceiveError> {
         let batch = self.inner.read(origin, endpoint, &body)?;
@@ -128,7 +134,7 @@ impl Inner {
         }
         let received_at = self.clock.now();
         let mut entropy = rand::random::<[u8; 10]>;
-        let device = origin.peer_ip.filter(|_| origin.publishable).map(|ip| (ip, origin.user_agent.as_deref()));
+        let device = origin.peer_ip.filter(|_| origin.is_device).map(|ip| (ip, origin.user_agent.as_deref()));
         let erased = self.erased.current();
         let mut context = RequestContext {
             tenant: origin.tenant,
@@ -141,7 +147,8 @@ impl Inner {
             erased: &erased,
             entropy: &mut entropy,
         };
-        let items = receive::read(endpoint, body, &mut context)?;
+        let anew = OnceCell::new();
+        let items = receive::read(endpoint, body, &anew, &mut context)?;
         let mut batch = Batch::new(origin.tenant, received_at, items.len(), self.limits.max_event_bytes);
         for item in items {
             batch.push(item, &mut entropy);

@@ -197,6 +197,8 @@ impl TextField {
 
 /// A page was viewed.
 pub const PAGE_VIEW: &str = "page_view";
+/// A screen of an app was viewed.
+pub const SCREEN_VIEW: &str = "screen_view";
 /// A client opened a session of its own.
 pub const SESSION_START: &str = "$session_start";
 /// Two ids belong to one person.
@@ -206,8 +208,10 @@ pub const ALIAS: &str = "$alias";
 /// A pair of ids does not belong to one person, whatever was said up to now: `user_id`, and the member `previous_id` of
 /// the properties or else `visitor_id`.
 pub const UNMERGE: &str = "$unmerge";
+/// A user belongs to a group: a company, a team, a household.
+pub const GROUP: &str = "$group";
 /// Event types beginning with `$` that anybody may send, besides those of the [vocabulary](vocabulary) of messaging.
-const RESERVED_EVENT_TYPES: [&str; 5] = [SESSION_START, IDENTIFY, ALIAS, UNMERGE, "$group"];
+const RESERVED_EVENT_TYPES: [&str; 5] = [SESSION_START, IDENTIFY, ALIAS, UNMERGE, GROUP];
 
 /// Whether a type that begins with `$` is one of ours.
 pub fn is_known_reserved_type(event_type: &str) -> bool {
@@ -223,6 +227,14 @@ pub const SOURCE_NATIVE: &str = "native";
 pub const SOURCE_CONVERSION: &str = "conversion";
 /// `source` of imported events.
 pub const SOURCE_IMPORT: &str = "import";
+/// `source` of messages in the form of Segment, which RudderStack speaks as well.
+pub const SOURCE_SEGMENT: &str = "segment";
+/// `source` of events in the form of PostHog.
+pub const SOURCE_POSTHOG: &str = "posthog";
+/// `source` of events in the form of Plausible.
+pub const SOURCE_PLAUSIBLE: &str = "plausible";
+/// `source` of events in the form of Umami.
+pub const SOURCE_UMAMI: &str = "umami";
 
 /// Event types that count as conversions unless the account chooses others.
 pub const DEFAULT_CONVERSION_EVENT_TYPES: [&str; 2] = ["purchase", "signup"];

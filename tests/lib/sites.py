@@ -141,7 +141,7 @@ class Relay(Serving):
 
         do_GET = do_POST = do_OPTIONS = do_any
 
-    # So that pages can read what is answered in the server's place.
+    # So that pages can read the answers: those given in the server's place, and the server's own.
     open = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
 
     def pass_on(self, sent: Sent) -> tuple[int, dict[str, str], bytes]:
@@ -151,7 +151,7 @@ class Relay(Serving):
             connection.request(sent.method, sent.path, sent.body or None, headers)
             answer = connection.getresponse()
             kept = {name.title(): value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}
-            return answer.status, kept, answer.read()
+            return answer.status, self.open | kept, answer.read()
         finally:
             connection.close()
 

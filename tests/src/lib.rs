@@ -1,6 +1,7 @@
 //! What whole-system tests and benchmarks share.
 
 pub mod event_table;
+pub mod fuzzing;
 pub mod installation;
 pub mod logged;
 pub mod memory;

@@ -25,6 +25,26 @@ struct Answer<T> {
     checked_at_us: i64,
 }
 
+/// What a caller shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presented<'p> {
+    /// A key.
+    Key(&'p str),
+    /// A domain that an account tracks.
+    Domain(&'p str),
+}
+
+impl Presented<'_> {
+    fn fingerprint(self) -> Fingerprint {
+        match self {
+            Self::Key(key) => Sha256::digest(key.as_bytes()),
+            // No key begins like that.
+            Self::Domain(domain) => Sha256::new().chain_update("domain:").chain_update(domain).finalize(),
+        }
+        .into()
+    }
+}
+
 /// Answers of the control database, each believed for a few seconds.
 #[derive(Debug)]
 pub struct KeyCache {
@@ -46,17 +66,17 @@ impl KeyCache {
         }
     }
 
-    /// The key that `presented` is, or why it is none.
+    /// What `presented` opens, or why it opens nothing.
     pub async fn authenticate(
         &self,
         control: &ControlDb,
         now: DateTime<Utc>,
-        presented: &str,
+        presented: Presented<'_>,
     ) -> Result<Result<Arc<AuthenticatedKey>, Unauthenticated>, ControlError> {
-        if PlainKey::parse(presented).is_none() {
+        if matches!(presented, Presented::Key(key) if PlainKey::parse(key).is_none()) {
             return Ok(Err(Unauthenticated::InvalidKey));
         }
-        let fingerprint: Fingerprint = Sha256::digest(presented.as_bytes()).into();
+        let fingerprint = presented.fingerprint();
         let now_us = now.timestamp_micros();
         if let Some(key) = self.fresh(&self.known, &fingerprint, now_us) {
             return Ok(Ok(key));
@@ -64,11 +84,17 @@ impl KeyCache {
         if let Some(reason) = self.fresh(&self.refused, &fingerprint, now_us) {
             return Ok(Err(reason));
         }
-        match control.authenticate(presented, now).await? {
+        let found = match presented {
+            Presented::Key(key) => control.authenticate(key, now).await?,
+            Presented::Domain(domain) => control.authenticate_domain(domain).await?,
+        };
+        match found {
             Ok(key) => {
                 let key = Arc::new(key);
                 self.keep(&self.known, fingerprint, key.clone(), now_us);
-                self.mark_used(control, &key, fingerprint, now);
+                if matches!(presented, Presented::Key(_)) {
+                    self.mark_used(control, &key, fingerprint, now);
+                }
                 Ok(Ok(key))
             }
             Err(failure) => {

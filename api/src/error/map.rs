@@ -133,6 +133,8 @@ fn control(reason: ControlError) -> Problem {
         | ControlError::UnknownExport => ApiError::NotFound.into_problem(),
         ControlError::SlugTaken { .. } => Problem::new(StatusCode::CONFLICT, "slug_taken", said.clone())
             .with_errors(vec![ProblemItem::pointer("/slug", "taken", said)]),
+        ControlError::DomainTaken { .. } => Problem::new(StatusCode::CONFLICT, "domain_taken", said.clone())
+            .with_errors(vec![ProblemItem::pointer("/tracked_domains", "taken", said)]),
         ControlError::EmailTaken { .. } => Problem::new(StatusCode::CONFLICT, "email_taken", said.clone())
             .with_errors(vec![ProblemItem::pointer("/email", "taken", said)]),
         ControlError::UserChanged => Problem::new(StatusCode::CONFLICT, "user_changed", said),

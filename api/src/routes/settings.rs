@@ -34,6 +34,9 @@ pub struct SettingsValues {
     pub time_zone: Option<String>,
     /// Host names: referrals from them are internal.
     pub own_domains: Option<Vec<String>>,
+    /// Host names whose events are the account's when they come without a key, as Plausible's tracker sends them. A
+    /// domain is one account's.
+    pub tracked_domains: Option<Vec<String>>,
     /// Whether addresses are masked before they are stored.
     pub mask_ip: Option<bool>,
     /// What a session is: `touchline`, `client`, `ga4`, `matomo` or `plausible`.

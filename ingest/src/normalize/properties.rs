@@ -17,6 +17,21 @@ use crate::record::Event;
 #[derive(Debug, Default)]
 pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
+impl<'a> Members<'a> {
+    /// The value of the first member called `name`, unless it is null.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let (_, value) = self.0.iter().find(|(member, _)| member == name)?;
+        (value.get() != "null").then_some(*value)
+    }
+
+    /// Adds a member, unless it is there already, name and value.
+    pub fn add(&mut self, member: (Cow<'a, str>, &'a RawValue)) {
+        if !self.0.iter().any(|(name, value)| *name == member.0 && value.get() == member.1.get()) {
+            self.0.push(member);
+        }
+    }
+}
+
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ObjectVisitor;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 use touchline_schemas::control::Erasures;
 use touchline_schemas::event::{RESERVED_PREFIX, TextField, is_known_reserved_type};
@@ -11,6 +11,7 @@ use touchline_schemas::{IdType, Tenant, timestamp};
 use uuid::Builder;
 
 use super::answer::FieldError;
+use super::surroundings::Surroundings;
 use super::vocabulary::{Given, judge};
 use crate::event_ids::IdHash;
 use crate::normalize::properties::{Members, Reading, is_deeper_than, move_into, push_json_string, text_of};
@@ -65,11 +66,48 @@ pub struct RequestContext<'r> {
     pub entropy: &'r mut dyn FnMut() -> [u8; 10],
 }
 
+/// What an endpoint calls the fields of an item, as JSON pointers without their first slash.
+#[derive(Debug)]
+pub struct Names {
+    /// `event_id`
+    pub event_id: &'static str,
+    /// `visitor_id`
+    pub visitor_id: &'static str,
+    /// `user_id`
+    pub user_id: &'static str,
+    /// `session_id`
+    pub session_id: &'static str,
+    /// `ip`
+    pub ip: &'static str,
+    /// `user_agent`
+    pub user_agent: &'static str,
+}
+
+impl Names {
+    /// The names of the native API.
+    pub const NATIVE: &'static Self = &Self {
+        event_id: "event_id",
+        visitor_id: "visitor_id",
+        user_id: "user_id",
+        session_id: "session_id",
+        ip: "ip",
+        user_agent: "user_agent",
+    };
+}
+
+impl Default for &Names {
+    fn default() -> Self {
+        Names::NATIVE
+    }
+}
+
 /// An item before the check: raw JSON values by their meaning.
 #[derive(Debug, Default)]
 pub struct Incoming<'a> {
     /// The item as it was sent.
     pub raw: &'a str,
+    /// What its fields are called there.
+    pub names: &'static Names,
     /// Its place in the request.
     pub index: u32,
     /// `source` of the event.
@@ -96,6 +134,16 @@ pub struct Incoming<'a> {
     pub properties: Option<&'a RawValue>,
     /// Everything else, treated as properties.
     pub others: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// What is said of the page and the campaign besides the properties.
+    pub surroundings: Surroundings<'a>,
+    /// What the item's time must be put forward by, since the client's clock is behind ours by that much.
+    pub clock_behind: TimeDelta,
+    /// How long before its sending it happened, of an item that says that instead of a time.
+    pub age: TimeDelta,
+    /// Whether an id may be a number: then its digits are the id.
+    pub numeric_ids: bool,
+    /// Whether a type that begins with `$` is of the client's kind, not of ours: it is taken without the `$`.
+    pub foreign_types: bool,
     /// What an `Idempotency-Key` is continued with for this item, instead of its place in the request.
     pub key_suffix: Option<&'static str>,
     /// Whether an item may come without visitor, user and device (it names another event instead).
@@ -152,23 +200,26 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
     }
     let event_type = match (incoming.event_type, incoming.implied_type) {
         (_, Some(implied)) => Some(Cow::Borrowed(implied)),
-        (Some((name, value)), None) => errors.event_type(name, value),
+        (Some((name, value)), None) => errors.event_type(name, value, incoming.foreign_types),
         (None, None) => {
             errors.push("/event_type", "event_type_missing", "`event_type` is required".into());
             None
         }
     };
-    let mut id =
-        |name: &str, value: Option<&'a RawValue>| value.and_then(|value| errors.id(name, value, limits.max_id_chars));
-    let event_id = id("event_id", incoming.event_id);
-    let visitor_id = id("visitor_id", incoming.visitor_id);
-    let user_id = id("user_id", incoming.user_id);
-    let session_id = id("session_id", incoming.session_id);
-    let user_agent = incoming.user_agent.and_then(|value| errors.text("user_agent", value));
-    let ip = incoming.ip.and_then(|value| errors.text("ip", value)).and_then(|text| text.trim().parse::<IpAddr>().ok());
+    let names = incoming.names;
+    let mut id = |name: &str, value: Option<&'a RawValue>| {
+        value.and_then(|value| errors.id(name, value, incoming.numeric_ids, limits.max_id_chars))
+    };
+    let event_id = id(names.event_id, incoming.event_id);
+    let visitor_id = id(names.visitor_id, incoming.visitor_id);
+    let user_id = id(names.user_id, incoming.user_id);
+    let session_id = id(names.session_id, incoming.session_id);
+    let user_agent = incoming.user_agent.and_then(|value| errors.text(names.user_agent, value));
+    let ip =
+        incoming.ip.and_then(|value| errors.text(names.ip, value)).and_then(|text| text.trim().parse::<IpAddr>().ok());
     let occurred_at = match incoming.timestamp {
-        Some((name, value)) => errors.time(name, value, context),
-        None => None,
+        Some((name, value)) => errors.time(name, value, incoming.clock_behind, context),
+        None => errors.age(incoming.age, context),
     }
     .unwrap_or(context.received_at);
     let mut members = incoming.properties.and_then(|value| errors.properties(value, limits)).unwrap_or_default();
@@ -194,7 +245,8 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
         (Some(visitor), ..) => Some(visitor),
         (None, None, Some(ip), Some(agent)) => Some(Cow::Owned(address::fingerprint(address::mask(ip), agent))),
         (None, None, ..) if !incoming.may_lack_identity => {
-            let detail = "one of `visitor_id`, `user_id`, or `ip` with `user_agent` is required".into();
+            let Names { visitor_id, user_id, ip, user_agent, .. } = names;
+            let detail = format!("one of `{visitor_id}`, `{user_id}`, or `{ip}` with `{user_agent}` is required");
             errors.push("", "identity_missing", detail);
             None
         }
@@ -234,7 +286,10 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
             event.set(field, text);
         }
     }
-    members.0.extend(incoming.others);
+    for other in incoming.others {
+        members.add(other);
+    }
+    incoming.surroundings.add_to(&mut members);
     let reading = Reading { event_type: &event_type, max_url_chars: limits.max_url_chars };
     set_address(&mut event, &members);
     if let Some(rest) = move_into(&mut event, &members.0, reading) {
@@ -342,8 +397,13 @@ impl Errors {
         text
     }
 
-    fn id<'a>(&mut self, name: &str, value: &'a RawValue, max_chars: usize) -> Option<Cow<'a, str>> {
-        let text = self.text(name, value).filter(|text| !text.is_empty())?;
+    fn id<'a>(&mut self, name: &str, value: &'a RawValue, numeric_ids: bool, max_chars: usize) -> Option<Cow<'a, str>> {
+        let text = match value.get() {
+            number if numeric_ids && number.starts_with(|first: char| first.is_ascii_digit() || first == '-') => {
+                Cow::Borrowed(number)
+            }
+            _ => self.text(name, value).filter(|text| !text.is_empty())?,
+        };
         if text.len() > max_chars && text.chars().count() > max_chars {
             let detail = format!("`{name}` may have {max_chars} characters (`ingest.max_id_chars`)");
             self.push(&format!("/{name}"), "too_long", detail);
@@ -356,13 +416,16 @@ impl Errors {
         Some(text)
     }
 
-    fn event_type<'a>(&mut self, name: &str, value: &'a RawValue) -> Option<Cow<'a, str>> {
+    fn event_type<'a>(&mut self, name: &str, value: &'a RawValue, foreign_types: bool) -> Option<Cow<'a, str>> {
         let pointer = format!("/{name}");
         if value.get() == "null" {
             self.push(&pointer, "event_type_missing", format!("`{name}` is required"));
             return None;
         }
-        let text = campaign::trimmed(self.text(name, value)?);
+        let mut text = campaign::trimmed(self.text(name, value)?);
+        if foreign_types && text.starts_with(RESERVED_PREFIX) {
+            text = Cow::Owned(text.trim_start_matches(RESERVED_PREFIX).to_owned());
+        }
         let chars = text.chars().count();
         if chars == 0 {
             self.push(&pointer, "event_type_missing", format!("`{name}` is required"));
@@ -379,17 +442,40 @@ impl Errors {
         None
     }
 
-    fn time(&mut self, name: &str, value: &RawValue, context: &RequestContext<'_>) -> Option<DateTime<Utc>> {
+    fn time(
+        &mut self,
+        name: &str,
+        value: &RawValue,
+        clock_behind: TimeDelta,
+        context: &RequestContext<'_>,
+    ) -> Option<DateTime<Utc>> {
         if value.get() == "null" {
             return None;
         }
-        let pointer = format!("/{name}");
-        let Some(time) = text_of(value).as_deref().and_then(timestamp::parse) else {
-            self.push(&pointer, "timestamp_invalid", format!("`{name}` must be an ISO 8601 date and time"));
+        let said = text_of(value).as_deref().and_then(timestamp::parse);
+        let Some(time) = said.and_then(|said| said.checked_add_signed(clock_behind)) else {
+            self.push(&format!("/{name}"), "timestamp_invalid", format!("`{name}` must be an ISO 8601 date and time"));
             return None;
         };
+        self.within_limits(name, time, context)
+    }
+
+    fn age(&mut self, age: TimeDelta, context: &RequestContext<'_>) -> Option<DateTime<Utc>> {
+        if age.is_zero() {
+            return None;
+        }
+        self.within_limits("offset", context.received_at.checked_sub_signed(age)?, context)
+    }
+
+    fn within_limits(
+        &mut self,
+        name: &str,
+        time: DateTime<Utc>,
+        context: &RequestContext<'_>,
+    ) -> Option<DateTime<Utc>> {
         let limits = context.limits;
-        if time > context.received_at + chrono::Duration::seconds(limits.max_future_s) {
+        let pointer = format!("/{name}");
+        if time > context.received_at + TimeDelta::seconds(limits.max_future_s) {
             let detail = format!(
                 "`{name}` is more than {} s ahead of the server's clock (`ingest.max_future_s`)",
                 limits.max_future_s

@@ -30,11 +30,7 @@ pub(crate) fn event<'a>(
 ) -> Checked<'a> {
     let members = match serde_json::from_str::<Members<'a>>(raw) {
         Ok(members) => members,
-        Err(error) => {
-            let detail = if raw.starts_with('{') { error.to_string() } else { "an event must be an object".into() };
-            let errors = vec![FieldError { pointer: String::new(), code: "wrong_type", detail }];
-            return Checked::Refused(Refusal { index, event_id: None, event_type: None, errors, raw, source });
-        }
+        Err(error) => return unreadable(raw, index, source, &error),
     };
     let mut incoming = Incoming { raw, index, source, ..Incoming::default() };
     for (name, value) in members.0 {
@@ -71,12 +67,24 @@ fn items(body: &[u8]) -> Result<Vec<&RawValue>, ReceiveError> {
             pointer: "/events".into(),
             detail: "`events` is required: an array of events".into(),
         }),
-        Err(error) if error.is_data() => Err(ReceiveError::WrongType {
-            pointer: "/events".into(),
-            detail: format!("`events` must be one array of events: {error}"),
-        }),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(not_a_list("events", "events", error)),
     }
+}
+
+/// The refusal of an item that is no object.
+pub(super) fn unreadable<'a>(raw: &'a str, index: u32, source: &'static str, error: &serde_json::Error) -> Checked<'a> {
+    let detail = if raw.starts_with('{') { error.to_string() } else { "an event must be an object".into() };
+    let errors = vec![FieldError { pointer: String::new(), code: "wrong_type", detail }];
+    Checked::Refused(Refusal { index, event_id: None, event_type: None, errors, raw, source })
+}
+
+/// Why a body has no list of `things` in its member `name`.
+pub(super) fn not_a_list(name: &str, things: &str, error: serde_json::Error) -> ReceiveError {
+    if !error.is_data() {
+        return error.into();
+    }
+    let detail = format!("`{name}` must be one array of {things}: {error}");
+    ReceiveError::WrongType { pointer: format!("/{name}"), detail }
 }
 
 /// Refuses a body that is JSON but no object with a better word than the parser has.

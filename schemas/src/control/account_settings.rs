@@ -12,9 +12,10 @@ use super::accounts::{AccountSettings, CHANNEL_RULES, ConversionValue, Goal, Goa
 use crate::config::SessionsConfig;
 
 /// The names of all settings, in the order in which they are shown.
-pub const SETTINGS: [&str; 12] = [
+pub const SETTINGS: [&str; 13] = [
     "time_zone",
     "own_domains",
+    "tracked_domains",
     "mask_ip",
     "session_profile",
     "session_timeout_minutes",
@@ -65,6 +66,7 @@ impl AccountSettings {
         match known(field)? {
             "time_zone" => changed.time_zone = Some(text.to_owned()),
             "own_domains" => changed.own_domains = list(text),
+            "tracked_domains" => changed.tracked_domains = list(text),
             "mask_ip" => changed.mask_ip = Some(parsed("mask_ip", TRUTH_LIMIT, text)?),
             "session_profile" => changed.session_profile = Some(text.to_owned()),
             "session_timeout_minutes" => {
@@ -99,6 +101,7 @@ impl AccountSettings {
         match field {
             "time_zone" => self.time_zone = None,
             "own_domains" => self.own_domains.clear(),
+            "tracked_domains" => self.tracked_domains.clear(),
             "mask_ip" => self.mask_ip = None,
             "session_profile" => self.session_profile = None,
             "session_timeout_minutes" => self.session_timeout_minutes = None,
@@ -119,6 +122,7 @@ impl AccountSettings {
         match field {
             "time_zone" => self.time_zone.clone(),
             "own_domains" => joined(&self.own_domains),
+            "tracked_domains" => joined(&self.tracked_domains),
             "mask_ip" => text(self.mask_ip),
             "session_profile" => self.session_profile.clone(),
             "session_timeout_minutes" => text(self.session_timeout_minutes),
@@ -191,6 +195,7 @@ impl AccountSettings {
         one_of("channel_rules", self.channel_rules.as_deref(), &CHANNEL_RULES, CHANNEL_LIMIT)?;
         each("session_splits", SPLITS_LIMIT, &self.session_splits, |split| SPLITS.contains(&split))?;
         each("own_domains", DOMAINS_LIMIT, &self.own_domains, is_host_name)?;
+        each("tracked_domains", DOMAINS_LIMIT, &self.tracked_domains, is_host_name)?;
         let types = self.conversion_event_types.as_deref().unwrap_or_default();
         each("conversion_event_types", TYPES_LIMIT, types, is_event_type)?;
         for (event_type, value) in &self.conversion_values {
@@ -527,6 +532,7 @@ mod tests {
         let examples = [
             ("time_zone", "Europe/Berlin"),
             ("own_domains", "shop.example,xn--bcher-kva.example"),
+            ("tracked_domains", "shop.example"),
             ("mask_ip", "false"),
             ("session_profile", "plausible"),
             ("session_timeout_minutes", "475"),

@@ -96,6 +96,10 @@ pub struct AccountSettings {
     /// Domains whose referrals are internal, with what lies below them, besides the page's own registrable domain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub own_domains: Vec<String>,
+    /// Domains whose events are the account's when they come without a key, as Plausible's tracker sends them. A domain
+    /// is one account's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tracked_domains: Vec<String>,
     /// What messages are sent for, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub goals: BTreeMap<String, Goal>,
@@ -263,6 +267,12 @@ impl ControlDb {
         find(&self.db, id).await
     }
 
+    /// The account that has said that `domain` is its own to track.
+    pub async fn account_by_domain(&self, domain: &str) -> Result<Option<Account>, ControlError> {
+        let mut accounts = self.accounts().await?.into_iter();
+        Ok(accounts.find(|account| account.settings.tracked_domains.iter().any(|tracked| tracked == domain)))
+    }
+
     /// All accounts, by slug.
     pub async fn accounts(&self) -> Result<Vec<Account>, ControlError> {
         let rows = entity::Entity::find().order_by_asc(entity::Column::Slug).all(&self.db).await;
@@ -335,6 +345,9 @@ impl ControlDb {
         if after == before {
             return Ok(after);
         }
+        if after.settings.tracked_domains != before.settings.tracked_domains {
+            check_domains(&transaction, &after).await?;
+        }
         let row = entity::ActiveModel {
             id: Set(id.0),
             status: Set(after.status.as_str().to_owned()),
@@ -352,6 +365,20 @@ impl ControlDb {
 pub(super) async fn find(db: &impl ConnectionTrait, id: AccountId) -> Result<Option<Account>, ControlError> {
     let row = entity::Entity::find_by_id(id.0).one(db).await;
     row.map_err(ControlError::during("read an account"))?.map(Account::try_from).transpose()
+}
+
+/// No two accounts may say that a domain is theirs: its events would be either's.
+async fn check_domains(db: &impl ConnectionTrait, account: &Account) -> Result<(), ControlError> {
+    let others = entity::Entity::find().filter(entity::Column::Id.ne(account.id.0)).all(db).await;
+    for other in others.map_err(ControlError::during("list the accounts"))? {
+        let other = Account::try_from(other)?;
+        let taken =
+            other.settings.tracked_domains.iter().find(|theirs| account.settings.tracked_domains.contains(theirs));
+        if let Some(domain) = taken {
+            return Err(ControlError::DomainTaken { domain: domain.clone() });
+        }
+    }
+    Ok(())
 }
 
 fn check_slug(slug: &str) -> Result<(), ControlError> {
@@ -394,6 +421,24 @@ mod tests {
         control.create_account("acme", "Acme", at(0)).await.unwrap();
         let again = control.create_account("acme", "Other", at(1)).await;
         assert!(matches!(again, Err(ControlError::SlugTaken { slug }) if slug == "acme"));
+    }
+
+    #[tokio::test]
+    async fn a_domain_is_one_accounts() {
+        let control = ControlDb::open_in_memory().await.unwrap();
+        let acme = control.create_account("acme", "Acme", at(0)).await.unwrap();
+        let beta = control.create_account("beta", "Beta", at(0)).await.unwrap();
+        let tracked = |domains: &[&str]| AccountSettings {
+            tracked_domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
+            ..AccountSettings::default()
+        };
+        control.set_account_settings(acme.id, &tracked(&["a.example", "b.example"]), at(1)).await.unwrap();
+        let taken = control.set_account_settings(beta.id, &tracked(&["c.example", "b.example"]), at(2)).await;
+        assert!(matches!(taken, Err(ControlError::DomainTaken { domain }) if domain == "b.example"));
+        assert_eq!(control.account_by_domain("b.example").await.unwrap().map(|found| found.id), Some(acme.id));
+        control.set_account_settings(acme.id, &tracked(&["a.example"]), at(3)).await.unwrap();
+        assert_eq!(control.account_by_domain("b.example").await.unwrap(), None);
+        control.set_account_settings(beta.id, &tracked(&["b.example"]), at(4)).await.unwrap();
     }
 
     #[test]

@@ -96,6 +96,12 @@ pub enum ControlError {
         /// The slug.
         slug: String,
     },
+    /// Another account tracks this domain.
+    #[error("the domain `{domain}` is tracked by another account")]
+    DomainTaken {
+        /// The domain.
+        domain: String,
+    },
     /// There is no such account.
     #[error("there is no account {account_id}")]
     UnknownAccount {
@@ -219,6 +225,7 @@ impl ControlError {
             | Self::Settings { .. }
             | Self::UnknownSetting { .. }
             | Self::SlugTaken { .. }
+            | Self::DomainTaken { .. }
             | Self::UnknownAccount { .. }
             | Self::PublishableScopes { .. }
             | Self::UnknownKey

@@ -210,6 +210,9 @@ pub enum AuthFailure {
     /// Its account is suspended.
     #[error("the account is suspended")]
     SuspendedAccount,
+    /// No account tracks the domain that stands for a key.
+    #[error("no account tracks this domain")]
+    UnknownDomain,
 }
 
 mod entity {
@@ -421,6 +424,29 @@ impl ControlDb {
                 settings: account.settings,
             })),
         }
+    }
+
+    /// What a domain opens that an account tracks: sending live events, as a publishable key does. The id of this key is
+    /// the account's.
+    pub async fn authenticate_domain(
+        &self,
+        domain: &str,
+    ) -> Result<Result<AuthenticatedKey, AuthFailure>, ControlError> {
+        let Some(account) = self.account_by_domain(domain).await? else {
+            return Ok(Err(AuthFailure::UnknownDomain));
+        };
+        Ok(match account.status {
+            AccountStatus::Suspended => Err(AuthFailure::SuspendedAccount),
+            AccountStatus::Active => Ok(AuthenticatedKey {
+                key_id: account.id.0,
+                tenant: Tenant { account_id: account.id, environment: Environment::Live },
+                kind: KeyKind::Publishable,
+                scopes: Scopes::only(Scope::Ingest),
+                account_slug: account.slug,
+                account_name: account.name,
+                settings: account.settings,
+            }),
+        })
     }
 
     /// Notes that a key was used at `now`; an older time never replaces a newer one. Each call is a durable write:

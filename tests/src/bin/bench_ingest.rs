@@ -205,12 +205,52 @@ struct Template {
 }
 
 const ID_PLACE: &str = "@@@@@@@@@@@@@@@@";
+const USER_AGENT: &str =
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36";
 const PATHS: [&str; 5] = ["/", "/lamps/oak-42", "/chairs", "/cart", "/blog/how-to-oil-oak"];
 
+/// In whose words the events are sent.
+#[derive(Clone, Copy)]
+enum Dialect {
+    Native,
+    Segment,
+}
+
+impl Dialect {
+    fn body(self, events: usize, connection: usize) -> String {
+        let list = match self {
+            Self::Native => "events",
+            Self::Segment => "batch",
+        };
+        let events = (0..events).map(|place| self.event(connection * 1_000 + place));
+        format!("{{\"{list}\":[{}]}}", events.collect::<Vec<_>>().join(","))
+    }
+
+    /// A page view; in both dialects the same one.
+    fn event(self, number: usize) -> String {
+        let visitor = format!("{:032x}", (number as u128 / 7 + 1) * 0x9e37_79b9_7f4a_7c15_f39c);
+        let path = PATHS[number % PATHS.len()];
+        #[expect(clippy::disallowed_methods, reason = "events of now")]
+        let timestamp = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+        let query =
+            if number.is_multiple_of(4) { "?utm_source=google&utm_medium=cpc&utm_campaign=spring_sale" } else { "" };
+        let properties = format!(
+            r#"{{"url":"https://shop.example{path}{query}","referrer":"https://www.google.com/","title":"Lumen and Oak","plan":"pro","ab_test":"b","items_in_cart":3}}"#
+        );
+        match self {
+            Self::Native => format!(
+                r#"{{"event_id":"bench-{ID_PLACE}","event_type":"page_view","visitor_id":"{visitor}","timestamp":"{timestamp}","ip":"203.0.113.7","user_agent":"{USER_AGENT}","properties":{properties}}}"#
+            ),
+            Self::Segment => format!(
+                r#"{{"messageId":"bench-{ID_PLACE}","type":"page","anonymousId":"{visitor}","userId":null,"timestamp":"{timestamp}","integrations":{{}},"context":{{"ip":"203.0.113.7","userAgent":"{USER_AGENT}","library":{{"name":"analytics-python","version":"2.4.0"}}}},"properties":{properties}}}"#
+            ),
+        }
+    }
+}
+
 impl Template {
-    fn new(path: &str, key: &str, events: usize, connection: usize) -> Self {
-        let events: Vec<String> = (0..events).map(|place| event(connection * 1_000 + place)).collect();
-        let body = format!("{{\"events\":[{}]}}", events.join(","));
+    fn new(path: &str, dialect: Dialect, key: &str, events: usize, connection: usize) -> Self {
+        let body = dialect.body(events, connection);
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
@@ -232,17 +272,9 @@ impl Template {
     }
 }
 
-fn event(number: usize) -> String {
-    let visitor = format!("{:032x}", (number as u128 / 7 + 1) * 0x9e37_79b9_7f4a_7c15_f39c);
-    let path = PATHS[number % PATHS.len()];
-    #[expect(clippy::disallowed_methods, reason = "events of now")]
-    let timestamp = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-    let query =
-        if number.is_multiple_of(4) { "?utm_source=google&utm_medium=cpc&utm_campaign=spring_sale" } else { "" };
-    format!(
-        r#"{{"event_id":"bench-{ID_PLACE}","event_type":"page_view","visitor_id":"{visitor}","timestamp":"{timestamp}","ip":"203.0.113.7","user_agent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36","properties":{{"url":"https://shop.example{path}{query}","referrer":"https://www.google.com/","title":"Lumen and Oak","plan":"pro","ab_test":"b","items_in_cart":3}}}}"#
-    )
-}
+const PARSE: (&str, Dialect) = ("/bench/parse", Dialect::Native);
+const NATIVE: (&str, Dialect) = ("/api/v1/events", Dialect::Native);
+const SEGMENT: (&str, Dialect) = ("/v1/batch", Dialect::Segment);
 
 struct Turn {
     events_per_s: f64,
@@ -250,10 +282,10 @@ struct Turn {
     p99_ms: f64,
 }
 
-/// Posts from `connections` at once for a time; every answer must be 202.
+/// Posts from `connections` at once for a time; every answer must be 200 or 202.
 async fn post_for(
     server: &Server,
-    path: &str,
+    (path, dialect): (&str, Dialect),
     events: usize,
     connections: usize,
     time: Duration,
@@ -263,7 +295,7 @@ async fn post_for(
     let begun = Instant::now();
     let tasks: Vec<_> = (0..connections)
         .map(|connection| {
-            let template = Template::new(path, &server.key, events, connection);
+            let template = Template::new(path, dialect, &server.key, events, connection);
             let (address, stop, ids) = (server.address.clone(), Arc::clone(&stop), Arc::clone(ids));
             tokio::spawn(async move { post_until(&address, template, &stop, &ids).await })
         })
@@ -308,7 +340,7 @@ async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Re
         }
         let Some(head_bytes) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
         let head = String::from_utf8_lossy(&answer[..head_bytes]).to_ascii_lowercase();
-        if !head.starts_with("http/1.1 202") {
+        if !head.starts_with("http/1.1 202") && !head.starts_with("http/1.1 200") {
             bail!("{}", String::from_utf8_lossy(answer));
         }
         let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
@@ -332,8 +364,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         let server = Server::start()?;
         let (mut parsed, mut durable) = (Vec::new(), Vec::new());
         for _ in 0..arguments.rounds {
-            parsed.push(post_for(&server, "/bench/parse", events, connections, time, &ids).await?);
-            durable.push(post_for(&server, "/api/v1/events", events, connections, time, &ids).await?);
+            parsed.push(post_for(&server, PARSE, events, connections, time, &ids).await?);
+            durable.push(post_for(&server, NATIVE, events, connections, time, &ids).await?);
             // The next turn of the parser shall not share the machine with what this one left to write.
             drain(&server).await?;
         }
@@ -346,14 +378,34 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
             server.peak_memory_mb()?,
         ));
     }
+    dialects(arguments, &ids).await?;
     sustained(arguments, &ids).await
+}
+
+/// Segment's batches against native ones.
+async fn dialects(arguments: &Arguments, ids: &Arc<AtomicU64>) -> anyhow::Result<()> {
+    let server = Server::start()?;
+    let time = Duration::from_secs(arguments.seconds);
+    let (mut native, mut segment) = (Vec::new(), Vec::new());
+    for _ in 0..arguments.rounds {
+        for (endpoint, turns) in [(NATIVE, &mut native), (SEGMENT, &mut segment)] {
+            turns.push(post_for(&server, endpoint, 100, arguments.batch_connections, time, ids).await?);
+            drain(&server).await?;
+        }
+    }
+    let (native_rate, segment_rate) = (median(&native), median(&segment));
+    say(&format!(
+        "Segment's batches of 100: {segment_rate:.0} events/s, native ones {native_rate:.0} events/s, ratio {:.2} (aim 0.8)",
+        segment_rate / native_rate,
+    ));
+    Ok(())
 }
 
 async fn sustained(arguments: &Arguments, ids: &Arc<AtomicU64>) -> anyhow::Result<()> {
     let server = Server::start()?;
     let begun = Instant::now();
     let time = Duration::from_secs(arguments.sustained_seconds);
-    let turn = post_for(&server, "/api/v1/events", 100, arguments.batch_connections, time, ids).await?;
+    let turn = post_for(&server, NATIVE, 100, arguments.batch_connections, time, ids).await?;
     let posted_s = begun.elapsed().as_secs_f64();
     drain(&server).await?;
     let all_s = begun.elapsed().as_secs_f64();

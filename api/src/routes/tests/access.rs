@@ -12,15 +12,21 @@ use super::formats::{REPORTS, address, filled};
 use crate::test_support::{Answer, TestApi, start};
 
 /// Operations that answer without a key.
-const OPEN: [&str; 5] = ["/", "/api/v1/health", "/healthz", "/metrics", "/readyz"];
+const OPEN: [&str; 7] =
+    ["/", "/api/v1/health", "/healthz", "/metrics", "/pixel/v1/{call}", "/readyz", "/v1/projects/{write_key}/settings"];
 
 /// Bodies of the operations that take one, to which they answer with success. `{new}` stands for a word that nothing is
 /// called yet.
-const BODIES: [(&str, &str, &str); 15] = [
+const BODIES: [(&str, &str, &str); 20] = [
     ("POST", "/api/v1/events", r#"{"events":[{"event_type":"page_view","visitor_id":"v1"}]}"#),
     ("POST", "/api/v1/sessions", r#"{"session":{"visitor_id":"v1","url":"https://x.example/"}}"#),
     ("POST", "/api/v1/conversions", r#"{"conversion_type":"purchase","visitor_id":"v1"}"#),
     ("POST", "/api/v1/identify", r#"{"user_id":"u1","visitor_id":"v1"}"#),
+    ("POST", "/v1/{call}", r#"{"event":"x","userId":"u1"}"#),
+    ("POST", "/beacon/v1/batch", r#"{"batch":[{"type":"track","event":"x","userId":"u1"}]}"#),
+    ("POST", "/batch/", r#"{"event":"x","distinct_id":"u1"}"#),
+    ("POST", "/api/event", r#"{"n":"x"}"#),
+    ("POST", "/api/send", r#"{"payload":{"id":"u1"}}"#),
     ("POST", "/api/v1/sql", r#"{"sql":1}"#),
     ("POST", "/api/v1/keys", r#"{"scopes":["can_manage_settings"]}"#),
     ("POST", "/api/v1/keys/{key_id}/rotate", r#"{"grace_s":60}"#),
@@ -100,6 +106,8 @@ impl Operation {
             ("people", "id") => Part::Own("00plain".to_owned()),
             ("reports", "id") => Part::Own("welcome".to_owned()),
             ("accounts", "account_id") => Part::Installation(other_account(api).await.to_string()),
+            (_, "call") => Part::Installation("track".to_owned()),
+            (_, "write_key") => Part::Installation("pk_live_1".to_owned()),
             ("jobs", "job") => Part::Installation("sessions".to_owned()),
             (_, part) => panic!("{}: say here what stands for `{part}`", self.name()),
         })

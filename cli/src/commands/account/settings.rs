@@ -109,7 +109,7 @@ fn default(setting: &str, config: &Config) -> String {
         "mask_ip" => config.ingest.mask_ip.to_string(),
         "session_profile" | "channel_rules" => "touchline".to_owned(),
         "session_timeout_minutes" => config.sessions.timeout_minutes.to_string(),
-        "session_splits" => "none".to_owned(),
+        "session_splits" | "tracked_domains" => "none".to_owned(),
         "conversion_event_types" => DEFAULT_CONVERSION_EVENT_TYPES.join(","),
         "conversion_values" => "the event's revenue".to_owned(),
         "goals" => "none".to_owned(),
