@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -440,8 +441,10 @@ def main() -> int:
         writer = touchline.key("shop", scopes=("ingest",), kind="publishable")
         setting = Setting(checks, touchline, reader, writer, browser, sites, relay, [])
         for scene in SCENES:
+            started = time.monotonic()
             print(f"-- {scene.__name__.replace('_', ' ')}", flush=True)
             scene(setting)
+            print(f"      {time.monotonic() - started:.1f} s", flush=True)
     return checks.finish()
 
 
