@@ -16,3 +16,4 @@ pub use describe::{ReportRows, SqlRows};
 pub use kept::KeptAnswers;
 pub use page::Page;
 pub use params::ReportQuery;
+pub(crate) use tag::KnownTags;

@@ -1,7 +1,7 @@
 //! The table of routes.
 
 use axum::Router;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use utoipa::OpenApi as _;
@@ -37,6 +37,7 @@ mod rejected;
 mod reports;
 mod sessions;
 mod settings;
+mod snippet;
 mod sql;
 mod users;
 mod validate;
@@ -144,12 +145,15 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
     let page = docs::page(&serde_json::to_value(&description).unwrap_or_default());
     let text = description.to_pretty_json().unwrap_or_default();
     let openapi = get(move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], text.clone())));
+    let snippet = snippet::Snippet::new();
+    let snippet = get(move |asked: HeaderMap| std::future::ready(snippet.answer(&asked)));
     let router = routes
         .merge(reports::with_suffixes())
         .route(OPENAPI_PATH, openapi)
         .route(home::STYLE_PATH, get(home::get_style))
         .route(docs::PATH, get(move || std::future::ready(docs::answer(page.clone()))))
         .route(docs::STYLE_PATH, get(docs::get_style))
+        .route(snippet::PATH, snippet)
         .layer(from_fn(|request, next| limited(Kind::Reading, request, next)))
         .merge(ingest)
         .fallback(|| std::future::ready(ApiError::NotFound))

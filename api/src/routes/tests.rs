@@ -250,6 +250,7 @@ async fn operations_need_no_key() {
         ("/home.css", "text/css; charset=utf-8", "body"),
         ("/docs", "text/html; charset=utf-8", "/api/v1/events"),
         ("/docs.css", "text/css; charset=utf-8", "body"),
+        ("/t.js", "text/javascript; charset=utf-8", "sendBeacon"),
     ] {
         let answer = api.send(Request::get(path).body(Body::empty()).unwrap()).await;
         assert_eq!(answer.status, 200, "{path}");
