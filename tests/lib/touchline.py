@@ -193,12 +193,14 @@ class Touchline:
         """The last line of a subcommand's output, as JSON."""
         return json.loads(self.command(*arguments, "--json").strip().splitlines()[-1])
 
-    def key(self, slug: str, environment: str = "live", scopes: tuple[str, ...] = BOTH_SCOPES) -> Key:
+    def key(self, slug: str, environment: str = "live", scopes: tuple[str, ...] = BOTH_SCOPES,
+            kind: str = "secret") -> Key:
         """A new key of the account, which is created when it is not there yet."""
         if slug not in self.slugs:
             self.command("account", "create", slug, "--name", f"The account {slug}", "--json")
             self.slugs.add(slug)
-        made = self.command_json("key", "create", "--account", slug, "--env", environment, "--scope", ",".join(scopes))
+        made = self.command_json("key", "create", "--account", slug, "--env", environment, "--scope", ",".join(scopes),
+                                 "--kind", kind)
         return Key(slug, environment, made["key"], made["key_id"])
 
     def run_jobs(self) -> None:
