@@ -24,7 +24,7 @@ CLIENTS = [
     Client(f"{OLDER} 0.3.9", (OLDER,), frozenset({"/api/event"})),
     Client(f"{NEWER} 0.4.6", (NEWER,), frozenset({"/api/event"})),
 ]
-# The newer one tells how long a page was looked at, when it is left: not part of the story.
+# The newer one tells how long a page was looked at when it is left: no part of the story, and stored like any event.
 ENGAGEMENT = "engagement"
 
 
@@ -67,7 +67,8 @@ def check(checks: Checks, touchline: Touchline, run: Run) -> None:
     arrived = story_as_stored(run)
     if run.plan.fault in (Fault.RATE_LIMITED, Fault.UNAVAILABLE):
         arrived = arrived[FAULTY_REQUESTS:]
-    rows = check_stored(checks, touchline, run, arrived)
+    rest = [{"event_type": ENGAGEMENT} for exchange in run.posts if exchange not in told]
+    rows = check_stored(checks, touchline, run, arrived + rest)
     visitors = {row["visitor_id"] for row in rows}
     is_one = len(visitors) == 1 and next(iter(visitors)).startswith("fp_")
     checks.true(f"{run.name}: all is the same visitor's, who is known by address and user agent", is_one, visitors)
@@ -78,7 +79,7 @@ def check(checks: Checks, touchline: Touchline, run: Run) -> None:
 def story_as_stored(run: Run) -> list[dict]:
     page = {"url": run.told["origin"] + TARGET, "path": "/pricing", "host": "shop.example", "referrer": REFERRER,
             "utm_source": "google", "utm_medium": "cpc", "utm_campaign": "spring sale", "gclid": "g-1",
-            "user_agent": FIREFOX, "ip": "127.0.0.0", "user_id": None, "source": "plausible",
+            "user_agent": FIREFOX, "ip": "127.0.0.0", "is_bot": False, "user_id": None, "source": "plausible",
             "properties": {"plan": "pro"}}
     # The older client has no revenue.
     paid = {"revenue": Decimal("99.99"), "currency": "EUR"} if run.client.command[0] == NEWER else {"revenue": None}

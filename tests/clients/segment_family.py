@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from clients import SKEW_TOLERANCE, Client, Run, check_requests, check_stored, client_time, drive_all
+from clients import Client, Run, check_requests, check_stored, check_times, client_times, drive_all
 from faults import Exchange
 from touchline import Checks, Touchline
 
@@ -17,7 +17,7 @@ def run_and_check(checks: Checks, touchline: Touchline, clients: list[Client]) -
     touchline.wait_drained()
     for run in runs:
         check_requests(checks, run, ids_of)
-        check_times(checks, run, check_stored(checks, touchline, run, story_as_stored(run)))
+        check_story_times(checks, run, check_stored(checks, touchline, run, story_as_stored(run)))
 
 
 def items_of(exchange: Exchange) -> list[dict]:
@@ -57,10 +57,7 @@ def as_stored(part: dict, item: dict) -> dict:
     return {**columns, "properties": {**part["kept"], "context_library": item["context"]["library"]}}
 
 
-def check_times(checks: Checks, run: Run, rows: list[dict]) -> None:
-    """Times are the client's, moved by what its clock is off."""
-    told = {part["stored"]["event_type"]: part["with"]["timestamp"] for part in STORY}
-    for row in rows:
-        by_client = client_time(told[row["event_type"]], run.client.microseconds)
-        off = row["occurred_at"] - by_client
-        checks.true(f"{run.name}: time of {row['event_type']}", abs(off) <= SKEW_TOLERANCE, off)
+def check_story_times(checks: Checks, run: Run, rows: list[dict]) -> None:
+    story = {part["stored"]["event_type"]: part["with"]["timestamp"] for part in STORY}
+    sent_at = {name: item["sentAt"] for name, item in sent_items(run).items()}
+    check_times(checks, run, rows, client_times(run, story), sent_at)

@@ -3,7 +3,10 @@
 "use strict";
 {
   const { url, key, fetchSettings, batching } = window.setup;
-  const segment = { apiHost: `${new URL(url).host}/v1`, protocol: "http" };
+  const segment = { protocol: "http" };
+  if (!fetchSettings) {
+    segment.apiHost = `${new URL(url).host}/v1`;
+  }
   if (batching) {
     segment.deliveryStrategy = { strategy: "batching", config: { size: 6, timeout: 1_000 } };
   }

@@ -40,7 +40,8 @@ def main(node_modules: str) -> int:
 def check(checks: Checks, touchline: Touchline, run: Run) -> None:
     check_tried_once(checks, run, len(STORY))
     arrived = STORY[FAULTY_REQUESTS:] if run.plan.fault in (Fault.RATE_LIMITED, Fault.UNAVAILABLE) else STORY
-    expected = [{**columns, "source": "umami", "user_agent": FIREFOX, "ip": "127.0.0.0"} for columns in arrived]
+    everywhere = {"source": "umami", "user_agent": FIREFOX, "ip": "127.0.0.0", "is_bot": False}
+    expected = [{**columns, **everywhere} for columns in arrived]
     rows = check_stored(checks, touchline, run, expected)
     visitors = {row["visitor_id"] for row in rows}
     is_one = len(visitors) == 1 and visitors.pop().startswith("fp_")

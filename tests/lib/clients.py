@@ -28,7 +28,8 @@ PARALLEL_RUNS = 3
 # `wrong_clock.js`: a machine whose clock is ahead.
 CLOCK_AHEAD = timedelta(hours=2)
 WRONG_CLOCK = Path(__file__).resolve().parents[1] / "clients" / "wrong_clock.js"
-# What an event of a wrong clock may be off by: the way from the client to us.
+# What a time may be off by: the way from the client to us, and the retries of a client that says only when it sent the
+# event for the first time.
 SKEW_TOLERANCE = timedelta(seconds=5)
 FAULT_STATUS = {Fault.RATE_LIMITED: 429, Fault.UNAVAILABLE: 503, Fault.LOST_ANSWER: None}
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -214,7 +215,25 @@ def rows_of(touchline: Touchline, key: Key, table: str) -> list[dict]:
     return lake.table(touchline.data_dir, table, touchline.account_id(key), key.environment).collect().to_dicts()
 
 
-def client_time(text: str, microseconds: bool) -> datetime:
-    """A time of the story as the client passes it on."""
-    time = datetime.fromisoformat(text)
-    return time if microseconds else time.replace(microsecond=time.microsecond // 1_000 * 1_000)
+def client_times(run: Run, story: dict[str, str]) -> dict[str, datetime]:
+    """The times of the story, by event type, as the client passes them on."""
+    times = {name: datetime.fromisoformat(text) for name, text in story.items()}
+    if run.client.microseconds:
+        return times
+    return {name: time.replace(microsecond=time.microsecond // 1_000 * 1_000) for name, time in times.items()}
+
+
+def check_times(checks: Checks, run: Run, rows: list[dict], told: dict[str, datetime],
+                sent_at: dict[str, datetime]) -> None:
+    """Times are the client's, moved to the microsecond by what its clock is off: by when it sent and we received.
+
+    `told` has the right times. That they come out, but for the way from the client to us, shows that a clock may be
+    wrong. `sent_at` is by the client's clock, of the first request that reached the server.
+    """
+    ahead = CLOCK_AHEAD * run.plan.clock_is_wrong
+    for row in rows:
+        name = row["event_type"]
+        corrected = told[name] + ahead + (row["received_at"] - sent_at[name])
+        checks.equal(f"{run.name}: {name} is as old as it was when it was sent", row["occurred_at"], corrected)
+        off = row["occurred_at"] - told[name]
+        checks.true(f"{run.name}: {name} has its time", abs(off) <= SKEW_TOLERANCE, off)
