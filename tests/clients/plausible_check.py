@@ -64,6 +64,9 @@ def story_posts(exchanges: list[Exchange]) -> list[Exchange]:
 def check(checks: Checks, touchline: Touchline, run: Run) -> None:
     told = story_posts(run.exchanges)
     check_tried_once(checks, replace(run, exchanges=told), len(told))
+    if run.client.command[0] == NEWER:
+        statuses = [exchange.status for exchange in told]
+        checks.equal(f"{run.name}: the page may read the answers", run.told["answers"], statuses)
     arrived = story_as_stored(run)
     if run.plan.fault in (Fault.RATE_LIMITED, Fault.UNAVAILABLE):
         arrived = arrived[FAULTY_REQUESTS:]

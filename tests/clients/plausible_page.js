@@ -18,13 +18,16 @@
       const { init, track } = await import("/plausible.js");
       init({ domain, endpoint: `${url}/api/event`, autoCapturePageviews: false });
       const told = (name, options) => new Promise((callback) => track(name, { props, callback, ...options }));
-      await told("pageview");
-      await told("Signup", { interactive: false });
-      await told("Order Completed", { revenue: { amount: 99.99, currency: "EUR" } });
+      const answers = [
+        await told("pageview"),
+        await told("Signup", { interactive: false }),
+        await told("Order Completed", { revenue: { amount: 99.99, currency: "EUR" } }),
+      ];
+      return answers.map((answer) => answer.status ?? null);
     },
   };
 
-  tellers[library]().then(() => {
-    window.told = {};
+  tellers[library]().then((answers) => {
+    window.told = { answers };
   });
 }

@@ -35,7 +35,7 @@ def sent_items(run: Run) -> dict[str, dict]:
     items = {}
     for exchange in run.posts:
         for item in items_of(exchange) if exchange.reached_server else ():
-            sent_at = exchange.json().get("sentAt") or item["sentAt"]
+            sent_at = item.get("sentAt") or exchange.json()["sentAt"]
             items.setdefault(type_of(item), {**item, "sentAt": datetime.fromisoformat(sent_at)})
     return items
 
