@@ -95,11 +95,16 @@ class Person:
     browser: Chromium
     context: str
 
+    def unwatched(self, url: str) -> str:
+        """`url` in a tab that nobody drives; returns its id. What is watched cannot be prerendered, for one."""
+        return self.browser.call("Target.createTarget", url=url, browserContextId=self.context)["targetId"]
+
     def page(self, url: str = "about:blank", before: str = "") -> "Page":
         """A new tab, in which the script `before` runs before those of each page."""
         call = self.browser.call
-        target = call("Target.createTarget", url="about:blank", browserContextId=self.context)["targetId"]
-        page = Page(self.browser, target, call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
+        target = self.unwatched("about:blank")
+        session = call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        page = Page(self, self.browser, target, session)
         self.browser.pages[page.session] = page
         page.call("Page.enable")
         page.call("Runtime.enable")
@@ -111,6 +116,7 @@ class Person:
 
 @dataclass
 class Page:
+    person: Person
     browser: Chromium
     target: str
     session: str
