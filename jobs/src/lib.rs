@@ -15,6 +15,7 @@ pub mod lease;
 pub mod ledger;
 pub mod messages;
 pub mod retention;
+mod rewriting;
 pub mod runner;
 pub mod schedule;
 pub mod sequences;
