@@ -2,6 +2,6 @@
 
 pub mod address;
 pub mod campaign;
+pub mod enrich;
 pub mod properties;
 pub mod url;
-pub mod user_agent;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use touchline_enrich::Enricher;
 use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
 
@@ -15,7 +16,6 @@ use crate::body::{self, BodyError};
 use crate::erased::ErasedIds;
 use crate::event_ids::HotWindow;
 use crate::log::{LogOptions, LogWriter, SegmentFile};
-use crate::normalize::user_agent::BotList;
 use crate::receive::{self, Endpoint, Limits, Receipt, ReceiveError, RequestContext};
 
 /// How ingest is set up.
@@ -29,6 +29,8 @@ pub struct IngestOptions {
     pub hot_window_events: usize,
     /// Memory for the filters of the index of all event ids.
     pub id_filter_bytes: u64,
+    /// Tells browsers, bots and countries.
+    pub enricher: Arc<Enricher>,
 }
 
 /// Who sent a request.
@@ -57,7 +59,7 @@ pub struct Ingest {
 #[derive(Debug)]
 struct Inner {
     limits: Limits,
-    bots: BotList,
+    enricher: Arc<Enricher>,
     log: Arc<LogWriter>,
     hot: Mutex<HotWindow>,
     erased: ErasedIds,
@@ -77,7 +79,7 @@ impl Ingest {
         let log = Arc::new(LogWriter::open(folder, options.log, last_committed, sealed)?);
         let hot = Mutex::new(HotWindow::new(options.hot_window_events));
         let erased = ErasedIds::default();
-        let inner = Inner { limits: options.limits, bots: BotList::default(), log, hot, erased, clock };
+        let inner = Inner { limits: options.limits, enricher: options.enricher, log, hot, erased, clock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -137,7 +139,7 @@ impl Inner {
             device,
             idempotency_key: origin.idempotency_key.as_deref(),
             limits: &self.limits,
-            bots: &self.bots,
+            enricher: &self.enricher,
             erased: &erased,
             entropy: &mut entropy,
         };

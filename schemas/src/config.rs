@@ -127,6 +127,7 @@ mod tests {
         // The settings whose default is to be absent.
         for setting in [
             "# uri = ",
+            "# country_database = ",
             "# webhook_url = ",
             "# secret = ",
             "# root = ",

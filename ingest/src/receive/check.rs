@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
+use touchline_enrich::Enricher;
 use touchline_schemas::control::Erasures;
 use touchline_schemas::event::{RESERVED_PREFIX, TextField, is_known_reserved_type};
 use touchline_schemas::{IdType, Tenant, timestamp};
@@ -14,8 +15,7 @@ use super::answer::FieldError;
 use super::vocabulary::{Given, judge};
 use crate::event_ids::IdHash;
 use crate::normalize::properties::{Members, Reading, is_deeper_than, move_into, push_json_string, text_of};
-use crate::normalize::user_agent::BotList;
-use crate::normalize::{address, campaign, url};
+use crate::normalize::{address, campaign, enrich, url};
 use crate::record::Event;
 
 /// Limits of items and requests; each is named in the configuration under `ingest`.
@@ -57,8 +57,8 @@ pub struct RequestContext<'r> {
     pub idempotency_key: Option<&'r str>,
     /// Limits.
     pub limits: &'r Limits,
-    /// Tells bots.
-    pub bots: &'r BotList,
+    /// Tells browsers, bots and countries.
+    pub enricher: &'r Enricher,
     /// Whose events are refused.
     pub erased: &'r Erasures,
     /// Random bits for the ids that we assign.
@@ -188,7 +188,8 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
         Some((ip, agent)) => (Some(ip), agent),
         None => (None, None),
     };
-    let ip = ip.or(device_ip).map(|ip| if context.mask_ip { address::mask(ip) } else { ip.to_canonical() });
+    let address = ip.or(device_ip);
+    let ip = address.map(|ip| if context.mask_ip { address::mask(ip) } else { ip.to_canonical() });
     let user_agent = user_agent.or_else(|| device_agent.map(|agent| Cow::Owned(agent.to_owned())));
     let visitor_id = match (visitor_id, &user_id, ip, &user_agent) {
         (Some(visitor), ..) => Some(visitor),
@@ -220,7 +221,7 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
     let event_id = event_id.unwrap_or_else(|| Cow::Owned(assigned_id(incoming.index, incoming.key_suffix, context)));
     let hash = IdHash::new(context.tenant, &event_id);
     let mut event = Box::new(Event::at(occurred_at.timestamp_micros()));
-    event.is_bot = user_agent.as_deref().is_some_and(|agent| context.bots.is_bot(agent));
+    enrich::set_looked_up(&mut event, context.enricher, user_agent.as_deref(), address);
     event.set(TextField::EventId, event_id);
     event.set(TextField::Source, incoming.source);
     for (field, text) in [

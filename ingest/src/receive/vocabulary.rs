@@ -134,6 +134,7 @@ fn fault_of_word(name: &str, text: &str, limits: &Limits) -> Option<(&'static st
 mod tests {
     use chrono::DateTime;
     use serde_json::{Value, json};
+    use touchline_enrich::Enricher;
     use touchline_schemas::control::Erasures;
     use touchline_schemas::event::SOURCE_NATIVE;
     use touchline_schemas::event::vocabulary::VOCABULARY;
@@ -142,7 +143,6 @@ mod tests {
 
     use super::*;
     use crate::batch::Batch;
-    use crate::normalize::user_agent::BotList;
     use crate::receive::{Checked, RequestContext, events};
     use crate::record::decode;
 
@@ -171,7 +171,7 @@ mod tests {
             device: None,
             idempotency_key: None,
             limits: &limits,
-            bots: &BotList::default(),
+            enricher: &Enricher::default(),
             erased: &Erasures::default(),
             entropy: &mut || [0; 10],
         };
