@@ -27,7 +27,7 @@ use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
 use touchline_jobs::erase::Eraser;
 use touchline_jobs::{
-    AttributionJob, CompactionJob, Ended, IdentitiesJob, Job, JobPlan, MessagesJob, Progress,
+    AttributionJob, CompactionJob, Ended, EnrichmentJob, IdentitiesJob, Job, JobPlan, MessagesJob, Progress,
     RetentionJob, RunError, RunRequest, Runner, SequencesJob, SessionsJob, TrafficJob, VacuumJob, VerifyJob,
     VisitorsJob,
 };
@@ -48,7 +48,8 @@ use crate::shutdown::Shutdown;
 use crate::verifier;
 
 /// All jobs, in the order in which they need each other.
-pub const JOB_NAMES: [&str; 11] = [
+pub const JOB_NAMES: [&str; 12] = [
+    "enrichment",
     "identities",
     "sessions",
     "visitors",
@@ -63,7 +64,7 @@ pub const JOB_NAMES: [&str; 11] = [
 ];
 
 /// Jobs that take care of the lake, or compare; the others compute tables.
-pub const CARETAKERS: [&str; 4] = ["compaction", "retention", "vacuum", "verify"];
+pub const CARETAKERS: [&str; 5] = ["enrichment", "compaction", "retention", "vacuum", "verify"];
 
 /// An installation, opened. Opening it takes no lock, so it can be done beside a running server.
 #[derive(Debug, Clone)]
@@ -148,6 +149,7 @@ impl App {
             Arc::new(TrafficJob::new(engine.clone(), self.control.clone())),
             Arc::new(MessagesJob::new(engine.clone(), self.control.clone())),
             Arc::new(SequencesJob::new(engine)),
+            Arc::new(EnrichmentJob::new(lake.clone(), self.enricher()?)),
             Arc::new(CompactionJob::new(lake.clone(), target_file_bytes)),
             Arc::new(RetentionJob::new(lake.clone(), self.control.clone())),
             Arc::new(VacuumJob::new(lake.clone(), self.control.clone(), kept_hours)),

@@ -28,7 +28,7 @@ pub use auth::AuthConfig;
 pub use error::ConfigError;
 pub use exports::{ExportsConfig, S3Config};
 pub use ingest::IngestConfig;
-pub use jobs::{JobConfig, JobsConfig};
+pub use jobs::{JobConfig, JobsConfig, NEVER};
 pub use lake::{LOG_KEPT_HOURS, LakeConfig};
 pub use log::LogConfig;
 pub use network::Network;
