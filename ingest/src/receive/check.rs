@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
-use touchline_enrich::Enricher;
+use touchline_enrich::{Enricher, path};
 use touchline_schemas::control::Erasures;
 use touchline_schemas::event::{RESERVED_PREFIX, TextField, is_known_reserved_type};
 use touchline_schemas::{IdType, Tenant, timestamp};
@@ -280,16 +280,16 @@ fn set_address<'a>(event: &mut Event<'a>, members: &Members<'a>) {
     }
 }
 
-fn each_part<'a>(event: &mut Event<'a>, text: Cow<'a, str>, host: TextField, path: Option<TextField>) {
+fn each_part<'a>(event: &mut Event<'a>, text: Cow<'a, str>, host: TextField, page: Option<TextField>) {
     match text {
         Cow::Borrowed(text) => {
             let parts = url::split(text);
             if let Some(name) = parts.host {
                 event.set(host, name);
             }
-            let Some(path) = path else { return };
+            let Some(page) = page else { return };
             if let Some(text) = parts.path {
-                event.set(path, text);
+                event.set(page, path::normalized(text));
             }
             for (field, value) in parts.query.into_iter().flat_map(campaign::from_query) {
                 event.set(field, value);
@@ -301,9 +301,9 @@ fn each_part<'a>(event: &mut Event<'a>, text: Cow<'a, str>, host: TextField, pat
             if let Some(name) = parts.host {
                 event.set(host, name.into_owned());
             }
-            let Some(path) = path else { return };
+            let Some(page) = page else { return };
             if let Some(text) = parts.path {
-                event.set(path, text.to_owned());
+                event.set(page, path::normalized(text).into_owned());
             }
             for (field, value) in parts.query.into_iter().flat_map(campaign::from_query) {
                 event.set(field, value.into_owned());

@@ -124,8 +124,11 @@ impl Countries {
         Ok(true)
     }
 
-    /// Looks again and again whether the file was replaced, for as long as this is awaited.
+    /// Looks again and again whether the file was replaced, for as long as this is awaited; not at all without one.
     pub async fn keep_fresh(enricher: Arc<crate::Enricher>) {
+        if enricher.countries().is_none() {
+            return;
+        }
         loop {
             tokio::time::sleep(Self::REFRESHED_EVERY).await;
             let enricher = Arc::clone(&enricher);

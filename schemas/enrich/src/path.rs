@@ -34,13 +34,14 @@ fn is_normal(path: &str) -> bool {
     if !path.starts_with('/') {
         return true;
     }
-    let bytes = path.as_bytes();
-    let is_written_otherwise = bytes.iter().zip(bytes.iter().skip(1).chain([&0])).any(|(byte, next)| match byte {
-        b'%' | b';' => true,
-        b'/' => *next == b'/',
-        _ => false,
-    });
-    !is_written_otherwise && (path.len() == 1 || !path.ends_with('/'))
+    let mut before = 0;
+    for byte in path.bytes() {
+        if matches!((before, byte), (_, b'%' | b';') | (b'/', b'/')) {
+            return false;
+        }
+        before = byte;
+    }
+    path.len() == 1 || before != b'/'
 }
 
 fn without_needless_escapes(path: &str) -> Cow<'_, str> {

@@ -41,7 +41,7 @@ pub struct Device {
 /// Judges user agents, and remembers its judgements: at most 4,096, with at most 512 bytes of text each.
 #[derive(Default)]
 pub(crate) struct UserAgents {
-    /// Compiled when the first user agent comes: that takes 75 ms and 12 MB, and most commands never see one.
+    /// Compiled when the first user agent comes: that takes a tenth of a second and 12 MB, and most commands never see one.
     patterns: OnceLock<Patterns>,
     judged: RwLock<HashMap<String, Device>>,
 }
