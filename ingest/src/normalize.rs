@@ -3,5 +3,6 @@
 pub mod address;
 pub mod campaign;
 pub mod enrich;
+pub mod privacy;
 pub mod properties;
 pub mod url;

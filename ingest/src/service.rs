@@ -46,6 +46,9 @@ pub struct Origin {
     pub peer_ip: Option<IpAddr>,
     /// The client's user agent.
     pub user_agent: Option<String>,
+    /// Whether the visitor's browser asks for Global Privacy Control (`Sec-GPC: 1`), and the account honours that. A key
+    /// that is not publishable belongs to a server, whose headers say nothing of visitors.
+    pub global_privacy_control: bool,
     /// `Idempotency-Key` or `X-Idempotency-Key`.
     pub idempotency_key: Option<String>,
 }
@@ -137,6 +140,7 @@ impl Inner {
             received_at,
             mask_ip: origin.mask_ip,
             device,
+            global_privacy_control: origin.global_privacy_control,
             idempotency_key: origin.idempotency_key.as_deref(),
             limits: &self.limits,
             enricher: &self.enricher,

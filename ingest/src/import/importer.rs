@@ -106,6 +106,7 @@ impl Importer {
                 received_at,
                 mask_ip: self.mask_ip,
                 device: None,
+                global_privacy_control: false,
                 idempotency_key: None,
                 limits: &self.limits,
                 enricher: &self.enricher,

@@ -169,6 +169,7 @@ mod tests {
             received_at: "2026-02-01T00:00:00Z".parse().unwrap(),
             mask_ip: true,
             device: None,
+            global_privacy_control: false,
             idempotency_key: None,
             limits: &limits,
             enricher: &Enricher::default(),
