@@ -37,6 +37,9 @@ pub async fn receive(
     Ok(state.ingest.receive(&origin, endpoint, body).await?)
 }
 
+/// The header in which a browser asks not to be sold: <https://www.w3.org/TR/gpc/>.
+const GLOBAL_PRIVACY_CONTROL: HeaderName = HeaderName::from_static("sec-gpc");
+
 /// A request whose caller is known, and whose body is read.
 pub struct Taken {
     origin: Origin,
@@ -107,6 +110,9 @@ fn origin(
         mask_ip: caller.key().settings.mask_ip.unwrap_or(state.config.ingest.mask_ip),
         peer_ip,
         user_agent: text(headers, &header::USER_AGENT),
+        global_privacy_control: caller.is_publishable()
+            && text(headers, &GLOBAL_PRIVACY_CONTROL).as_deref() == Some("1")
+            && caller.key().settings.honours_privacy_signals(),
         idempotency_key: IDEMPOTENCY_KEYS.iter().find_map(|name| text(headers, name)),
     }
 }
@@ -133,8 +139,34 @@ pub fn json(status: StatusCode, answer: &impl Serialize) -> Result<Response, Api
 #[cfg(test)]
 mod tests {
     use touchline_ingest::receive::{FieldError, RejectedItem};
+    use touchline_schemas::control::KeyKind;
 
     use super::*;
+    use crate::test_support::TestApi;
+
+    #[tokio::test]
+    async fn only_the_visitors_own_browser_asks_for_privacy_and_only_if_the_account_listens() {
+        let api = TestApi::new().await;
+        let caller = async |kind, ignores: bool| {
+            let key = api.key_of(kind, "ingest").await;
+            let known = api.state.keys.authenticate(&api.state.control, api.state.clock.now(), &key).await;
+            let mut known = known.unwrap().unwrap().as_ref().clone();
+            known.settings.privacy_signals = ignores.then(|| "ignore".to_owned());
+            Caller::within(known)
+        };
+        for (kind, ignores, header, expected) in [
+            (KeyKind::Publishable, false, "1", true),
+            (KeyKind::Publishable, false, "0", false),
+            (KeyKind::Publishable, false, "", false),
+            (KeyKind::Publishable, true, "1", false),
+            (KeyKind::Secret, false, "1", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(GLOBAL_PRIVACY_CONTROL, header.parse().unwrap());
+            let found = origin(&api.state, &caller(kind, ignores).await, &headers, None).global_privacy_control;
+            assert_eq!(found, expected, "{kind:?}, {header:?}");
+        }
+    }
 
     #[test]
     fn a_refused_thing_is_an_error_with_its_reasons() {

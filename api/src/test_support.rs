@@ -54,8 +54,13 @@ fn ingest(folder: &Path, config: &Config, clock: SharedClock) -> Ingest {
         segment_age: Duration::from_millis(config.log.segment_age_ms),
         quota_bytes: config.log.quota_bytes,
     };
-    let options =
-        IngestOptions { limits, log, hot_window_events: config.ingest.hot_window_events, id_filter_bytes: 1 << 20 };
+    let options = IngestOptions {
+        limits,
+        log,
+        hot_window_events: config.ingest.hot_window_events,
+        id_filter_bytes: 1 << 20,
+        enricher: Arc::default(),
+    };
     let (sealed, _) = tokio::sync::mpsc::unbounded_channel();
     Ingest::open(folder, options, None, sealed, clock).unwrap()
 }

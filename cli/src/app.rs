@@ -1,7 +1,8 @@
 //! The composition: everything that one process of Touchline is made of, put together in this file and nowhere else.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use touchline_api::AppState;
 use touchline_api::exports::InProcess;
+use touchline_enrich::Enricher;
 use touchline_exports::destination::{ConfiguredPlaces, S3Access};
 use touchline_exports::webhook::{Announcer, SystemResolver};
 use touchline_exports::{Exporter, Pace, Parts, scheduler};
@@ -25,8 +27,9 @@ use touchline_ingest::receive::Limits;
 use touchline_ingest::{IngestOptions, IngestProcess};
 use touchline_jobs::erase::Eraser;
 use touchline_jobs::{
-    AttributionJob, CompactionJob, Ended, IdentitiesJob, Job, JobPlan, MessagesJob, Progress, RetentionJob, RunError,
-    RunRequest, Runner, SequencesJob, SessionsJob, TrafficJob, VacuumJob, VerifyJob, VisitorsJob,
+    AttributionJob, CompactionJob, Ended, EnrichmentJob, IdentitiesJob, Job, JobPlan, MessagesJob, Progress,
+    RetentionJob, RunError, RunRequest, Runner, SequencesJob, SessionsJob, TrafficJob, VacuumJob, VerifyJob,
+    VisitorsJob,
 };
 use touchline_lake::{Lake, LakeOptions};
 use touchline_pipeline::{QueryEngine, QueryOptions};
@@ -45,7 +48,8 @@ use crate::shutdown::Shutdown;
 use crate::verifier;
 
 /// All jobs, in the order in which they need each other.
-pub const JOB_NAMES: [&str; 11] = [
+pub const JOB_NAMES: [&str; 12] = [
+    "enrichment",
     "identities",
     "sessions",
     "visitors",
@@ -60,7 +64,7 @@ pub const JOB_NAMES: [&str; 11] = [
 ];
 
 /// Jobs that take care of the lake, or compare; the others compute tables.
-pub const CARETAKERS: [&str; 4] = ["compaction", "retention", "vacuum", "verify"];
+pub const CARETAKERS: [&str; 5] = ["enrichment", "compaction", "retention", "vacuum", "verify"];
 
 /// An installation, opened. Opening it takes no lock, so it can be done beside a running server.
 #[derive(Debug, Clone)]
@@ -73,6 +77,7 @@ pub struct App {
     pub control: ControlDb,
     /// The time.
     pub clock: SharedClock,
+    enricher: Arc<OnceLock<Arc<Enricher>>>,
 }
 
 /// What an import came to. Every line is counted once.
@@ -91,7 +96,7 @@ impl App {
     pub async fn open(settings: Settings, clock: SharedClock) -> anyhow::Result<Self> {
         let Settings { config, data_dir, config_file: _ } = settings;
         let control = ControlDb::open(&data_dir.control_database()).await?;
-        Ok(Self { config: Arc::new(config), data_dir, control, clock })
+        Ok(Self { config: Arc::new(config), data_dir, control, clock, enricher: Arc::default() })
     }
 
     /// The same installation, with what is changed in it noted as `actor`'s doing.
@@ -108,6 +113,15 @@ impl App {
     /// Opens the lake; tables that are missing are created.
     pub async fn open_lake(&self) -> anyhow::Result<Lake> {
         Ok(Lake::open(&self.config.lake.root(&self.data_dir), lake_options(&self.config)).await?)
+    }
+
+    /// What tells browsers, bots and countries; one for the process, made when it is first needed.
+    pub fn enricher(&self) -> anyhow::Result<Arc<Enricher>> {
+        if let Some(enricher) = self.enricher.get() {
+            return Ok(Arc::clone(enricher));
+        }
+        let opened = open_enricher(&self.config)?;
+        Ok(Arc::clone(self.enricher.get_or_init(|| Arc::new(opened))))
     }
 
     /// The engine that answers queries over `lake`.
@@ -135,6 +149,7 @@ impl App {
             Arc::new(TrafficJob::new(engine.clone(), self.control.clone())),
             Arc::new(MessagesJob::new(engine.clone(), self.control.clone())),
             Arc::new(SequencesJob::new(engine)),
+            Arc::new(EnrichmentJob::new(lake.clone(), self.enricher()?)),
             Arc::new(CompactionJob::new(lake.clone(), target_file_bytes)),
             Arc::new(RetentionJob::new(lake.clone(), self.control.clone())),
             Arc::new(VacuumJob::new(lake.clone(), self.control.clone(), kept_hours)),
@@ -192,7 +207,7 @@ impl App {
             }
             if let Some(lock) = IngestLock::take(&self.data_dir)? {
                 let lake = self.open_lake().await?;
-                let options = ingest_options(&self.config);
+                let options = self.ingest_options()?;
                 let (control, clock) = (self.control.clone(), self.clock.clone());
                 let ingest = IngestProcess::start(&self.data_dir, &lake, control, clock, options).await?;
                 let state = self.state(&ingest, &lake, PrometheusBuilder::new().build_recorder().handle())?;
@@ -247,7 +262,7 @@ impl App {
             &lake,
             self.control.clone(),
             self.clock.clone(),
-            ingest_options(&self.config),
+            self.ingest_options()?,
         )
         .await?;
         let state = self.state(&ingest, &lake, prometheus.clone())?;
@@ -269,6 +284,8 @@ impl App {
             move || runtime.block_on(eraser.serve(stop))
         });
         let watcher = tokio::spawn(runner.watcher(&self.config.alerts)?.serve(stop_jobs.clone()));
+        let enricher = self.enricher()?;
+        tokio::task::spawn_blocking(move || enricher.warm_up());
         let upkeep = tokio::spawn(metrics_upkeep(prometheus));
         state.sql.warm_up().await;
         let (router, _) = touchline_api::router(state);
@@ -317,7 +334,8 @@ impl App {
         let mask_ip = account.and_then(|account| account.settings.mask_ip).unwrap_or(self.config.ingest.mask_ip);
         let limits = ingest_limits(&self.config);
         let commit_bytes = self.config.log.segment_bytes as usize;
-        let mut importer = Importer::new(writer, tenant, self.clock.clone(), limits, mask_ip, commit_bytes);
+        let (clock, enricher) = (self.clock.clone(), self.enricher()?);
+        let mut importer = Importer::new(writer, tenant, clock, limits, enricher, mask_ip, commit_bytes);
         importer.erased().refresh(&self.control).await?;
         let refreshing = tokio::spawn(importer.erased().clone().keep_fresh(self.control.clone()));
         while let Some(lines) = batches.recv().await {
@@ -331,7 +349,7 @@ impl App {
     /// Brings what is left in the log to the lake, if no server does that: false beside a running one.
     pub async fn drain_log(&self, lake: &Lake) -> anyhow::Result<bool> {
         let Some(_lock) = IngestLock::take(&self.data_dir)? else { return Ok(false) };
-        let options = ingest_options(&self.config);
+        let options = self.ingest_options()?;
         let ingest =
             IngestProcess::start(&self.data_dir, lake, self.control.clone(), self.clock.clone(), options).await?;
         ingest.stop().await;
@@ -361,6 +379,21 @@ impl App {
         }
         let run = self.control.run(run_id).await?;
         run.with_context(|| format!("the ledger has lost the run {run_id} of the job `{job}`"))
+    }
+
+    fn ingest_options(&self) -> anyhow::Result<IngestOptions> {
+        let config = &self.config;
+        Ok(IngestOptions {
+            limits: ingest_limits(config),
+            log: LogOptions {
+                segment_bytes: config.log.segment_bytes,
+                segment_age: Duration::from_millis(config.log.segment_age_ms),
+                quota_bytes: config.log.quota_bytes,
+            },
+            hot_window_events: config.ingest.hot_window_events,
+            id_filter_bytes: config.ingest.id_filter_bytes,
+            enricher: self.enricher()?,
+        })
     }
 
     /// What a run of one of [`JOB_NAMES`] would read.
@@ -407,19 +440,6 @@ async fn metrics_upkeep(prometheus: PrometheusHandle) {
     }
 }
 
-fn ingest_options(config: &Config) -> IngestOptions {
-    IngestOptions {
-        limits: ingest_limits(config),
-        log: LogOptions {
-            segment_bytes: config.log.segment_bytes,
-            segment_age: Duration::from_millis(config.log.segment_age_ms),
-            quota_bytes: config.log.quota_bytes,
-        },
-        hot_window_events: config.ingest.hot_window_events,
-        id_filter_bytes: config.ingest.id_filter_bytes,
-    }
-}
-
 fn ingest_limits(config: &Config) -> Limits {
     let ingest = &config.ingest;
     Limits {
@@ -433,6 +453,12 @@ fn ingest_limits(config: &Config) -> Limits {
         max_future_s: i64::try_from(ingest.max_future_s).unwrap_or(i64::MAX),
         min_timestamp: ingest.min_timestamp,
     }
+}
+
+/// What tells browsers, bots and countries.
+pub fn open_enricher(config: &Config) -> anyhow::Result<Enricher> {
+    let country_database = config.ingest.country_database.as_deref().map(Path::new);
+    Enricher::open(country_database).context("ingest.country_database")
 }
 
 /// How the tables are kept.

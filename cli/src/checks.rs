@@ -14,7 +14,7 @@ use touchline_schemas::clock::SharedClock;
 use touchline_schemas::control::ControlDb;
 use touchline_schemas::tables::Table;
 
-use crate::app::lake_options;
+use crate::app::{lake_options, open_enricher};
 use crate::settings::Settings;
 
 /// No clock shows an earlier time than the first release: 2025-01-01T00:00:00Z, in Unix seconds.
@@ -75,6 +75,7 @@ pub async fn all(settings: &Settings, clock: &SharedClock) -> Vec<Finding> {
         finding("control database", control_database(settings).await),
         finding("lake", lake_tables(settings).await),
         finding("store", store_creates_once(settings).await),
+        finding("enrichment", enrichment(settings)),
         finding("leftovers", leftovers(settings, clock.now()).await),
         finding("log folder", log_folder(&settings.data_dir.log())),
         finding("log", log_segments(&settings.data_dir.log())),
@@ -171,6 +172,11 @@ async fn open_lake(settings: &Settings) -> anyhow::Result<Result<Lake, (Verdict,
         return Ok(Err((Verdict::Warning, format!("{} does not hold all tables yet", root.display()))));
     }
     Ok(Ok(Lake::open(&root, lake_options(&settings.config)).await?))
+}
+
+/// By which lists and which database events are judged.
+fn enrichment(settings: &Settings) -> Found {
+    Ok((Verdict::Ok, open_enricher(&settings.config)?.versions().to_string()))
 }
 
 /// Two writers that create one name: the second must be refused, or commits overwrite each other.

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod campaign;
+pub mod enrich;
+pub mod privacy;
 pub mod properties;
 pub mod url;
-pub mod user_agent;

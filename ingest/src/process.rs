@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use touchline_enrich::country::Countries;
 use touchline_lake::{Lake, LakeError};
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::control::{ControlDb, ControlError};
@@ -39,7 +40,7 @@ pub enum StartError {
 pub struct IngestProcess {
     ingest: Ingest,
     drained: oneshot::Receiver<()>,
-    refreshing: tokio::task::JoinHandle<()>,
+    refreshing: [tokio::task::JoinHandle<()>; 2],
 }
 
 impl IngestProcess {
@@ -58,9 +59,13 @@ impl IngestProcess {
         let application = LakeWriter::application(&node);
         let last_committed = events.last_txn(&application).await?.max(rejected.last_txn(&application).await?);
         let (sealed, segments) = mpsc::unbounded_channel();
+        let enricher = Arc::clone(&options.enricher);
         let ingest = Ingest::open(&folder, options, last_committed, sealed, Arc::clone(&clock))?;
         ingest.erased().refresh(&control).await?;
-        let refreshing = tokio::spawn(ingest.erased().clone().keep_fresh(control.clone()));
+        let refreshing = [
+            tokio::spawn(ingest.erased().clone().keep_fresh(control.clone())),
+            tokio::spawn(Countries::keep_fresh(enricher)),
+        ];
         let writer = LakeWriter::new(lake.clone(), control, clock, node, index);
         let (done, drained) = oneshot::channel();
         let (log, runtime) = (Arc::clone(ingest.log()), tokio::runtime::Handle::current());
@@ -82,7 +87,7 @@ impl IngestProcess {
 
     /// Closes the log and waits until the lake has all of it.
     pub async fn stop(self) {
-        self.refreshing.abort();
+        self.refreshing.iter().for_each(tokio::task::JoinHandle::abort);
         let ingest = self.ingest;
         if tokio::task::spawn_blocking(move || ingest.close()).await.is_err() {
             tracing::error!("the log was not closed");

@@ -45,6 +45,16 @@ impl<'a> Event<'a> {
         self.text[field.index()].as_deref()
     }
 
+    /// Takes over what another event has: its texts, and its revenue.
+    pub fn take_over(&mut self, other: &Event<'_>) {
+        for field in TextField::ALL {
+            if let Some(text) = other.get(field) {
+                self.set(field, text.to_owned());
+            }
+        }
+        self.revenue_e4 = other.revenue_e4.or(self.revenue_e4);
+    }
+
     /// Sets a text field.
     pub fn set(&mut self, field: TextField, value: impl Into<Cow<'a, str>>) {
         self.text[field.index()] = Some(value.into());

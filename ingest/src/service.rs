@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use touchline_enrich::Enricher;
 use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
 
@@ -16,7 +17,6 @@ use crate::body::{self, BodyError};
 use crate::erased::ErasedIds;
 use crate::event_ids::HotWindow;
 use crate::log::{LogOptions, LogWriter, SegmentFile};
-use crate::normalize::user_agent::BotList;
 use crate::receive::{self, Endpoint, Limits, Receipt, ReceiveError, RequestContext};
 
 /// How ingest is set up.
@@ -30,6 +30,8 @@ pub struct IngestOptions {
     pub hot_window_events: usize,
     /// Memory for the filters of the index of all event ids.
     pub id_filter_bytes: u64,
+    /// Tells browsers, bots and countries.
+    pub enricher: Arc<Enricher>,
 }
 
 /// Who sent a request.
@@ -45,6 +47,9 @@ pub struct Origin {
     pub peer_ip: Option<IpAddr>,
     /// The client's user agent.
     pub user_agent: Option<String>,
+    /// Whether the visitor's browser asks for Global Privacy Control (`Sec-GPC: 1`), and the account honours that. A key
+    /// that is not publishable belongs to a server, whose headers say nothing of visitors.
+    pub global_privacy_control: bool,
     /// `Idempotency-Key` or `X-Idempotency-Key`.
     pub idempotency_key: Option<String>,
 }
@@ -58,7 +63,7 @@ pub struct Ingest {
 #[derive(Debug)]
 struct Inner {
     limits: Limits,
-    bots: BotList,
+    enricher: Arc<Enricher>,
     log: Arc<LogWriter>,
     hot: Mutex<HotWindow>,
     erased: ErasedIds,
@@ -78,7 +83,7 @@ impl Ingest {
         let log = Arc::new(LogWriter::open(folder, options.log, last_committed, sealed)?);
         let hot = Mutex::new(HotWindow::new(options.hot_window_events));
         let erased = ErasedIds::default();
-        let inner = Inner { limits: options.limits, bots: BotList::default(), log, hot, erased, clock };
+        let inner = Inner { limits: options.limits, enricher: options.enricher, log, hot, erased, clock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -141,9 +146,10 @@ impl Inner {
             received_at,
             mask_ip: origin.mask_ip,
             device,
+            global_privacy_control: origin.global_privacy_control,
             idempotency_key: origin.idempotency_key.as_deref(),
             limits: &self.limits,
-            bots: &self.bots,
+            enricher: &self.enricher,
             erased: &erased,
             entropy: &mut entropy,
         };

@@ -13,7 +13,7 @@ mod person;
 mod rows;
 mod scan;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,11 +21,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Duration, Utc};
 use sha2::{Digest as _, Sha256};
-use touchline_lake::{Commit, CommitInfo, DataFile, Lake, LakeError, LakeTable, NewFile, Rewritten, Snapshot};
+use touchline_lake::{Commit, CommitInfo, Lake, LakeError, LakeTable, Snapshot};
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::tables::Table;
 use touchline_schemas::{AccountId, Tenant};
-use uuid::Uuid;
 
 pub use certificate::{Certificate, DeletedFile, FORMAT, HASH, TableReport, Verification};
 pub use eraser::{Eraser, ReceivedLog};
@@ -35,10 +34,10 @@ pub use person::{Person, PersonError, SharedId, resolve};
 pub use rows::{Erased, Left};
 pub use scan::{Found, Unpack, files_below, scan};
 
+use crate::rewriting::{Changed, Task, rewrite_files};
+
 /// The tables that are written by ingest; the others follow from them.
 pub const RAW_TABLES: [Table; 2] = [Table::Events, Table::RejectedEvents];
-/// How often a commit is tried again when somebody else was faster.
-const MAX_CONFLICTS: usize = 50;
 /// A file that no version has named and that nobody has touched for so long is what a writer left that died.
 const LEFTOVER_AFTER: Duration = Duration::minutes(10);
 
@@ -54,39 +53,37 @@ pub async fn erase_rows(
     is_dry_run: bool,
     clock: &SharedClock,
 ) -> Result<TableReport, EraseError> {
-    let before = table.snapshot().await?;
+    let name = table.table();
     let counts = Arc::new(Counts::default());
-    let mut untouched: BTreeSet<String> = BTreeSet::new();
-    let mut replaced: BTreeMap<String, (DataFile, Option<NewFile>)> = BTreeMap::new();
-    let mut conflicts = 0;
-    let after = loop {
-        let snapshot = table.snapshot().await?;
-        let files = snapshot.files(tenant);
-        // What was merged meanwhile is looked at in its new place; what we made of it becomes a stray.
-        replaced.retain(|path, _| files.iter().any(|file| file.path == *path));
-        for file in files {
-            if untouched.contains(&file.path) || replaced.contains_key(&file.path) {
-                continue;
+    let (looking, changing) = (Arc::clone(erased), Arc::clone(erased));
+    let (seen, counted) = (Arc::clone(&counts), Arc::clone(&counts));
+    let task = Task {
+        tenant,
+        is_meant: &|_| true,
+        is_touched: move |rows: &RecordBatch| {
+            let left = looking.leave(name, rows.clone())?;
+            if is_dry_run {
+                seen.add(&left);
+                return Ok(false);
             }
-            match rewrite(table, file, erased, is_dry_run, &counts, clock.now()).await? {
-                Rewritten::Untouched => untouched.insert(file.path.clone()),
-                Rewritten::Replaced(new) => replaced.insert(file.path.clone(), (file.clone(), Some(*new))).is_none(),
-                Rewritten::Emptied => replaced.insert(file.path.clone(), (file.clone(), None)).is_none(),
-            };
-        }
-        if replaced.is_empty() || is_dry_run {
-            break snapshot;
-        }
-        match table.commit(commit_of(table, &snapshot, &replaced), clock.now()).await {
-            Ok(_) => break table.snapshot().await?,
-            Err(LakeError::Conflict { .. }) if conflicts < MAX_CONFLICTS => conflicts += 1,
-            Err(error) => return Err(error.into()),
-        }
+            Ok(left.removed + left.replaced > 0)
+        },
+        change: move |rows| {
+            let left = changing.leave(name, rows)?;
+            counted.add(&left);
+            Ok(left.rows)
+        },
+        commit: &|snapshot, _| Commit {
+            info: snapshot.info.as_ref().map(CommitInfo::carried_on).unwrap_or_default(),
+            rewrite: !RAW_TABLES.contains(&name),
+            ..Commit::default()
+        },
     };
+    let Changed { before, after, .. } = rewrite_files(table, clock, &task, &|_| Ok::<_, EraseError>(())).await?;
     let files = |snapshot: &Snapshot| snapshot.files(tenant).len() as u64;
     let rows = |snapshot: &Snapshot| snapshot.files(tenant).iter().map(|file| file.rows).sum::<u64>();
     Ok(TableReport {
-        table: table.table().name(),
+        table: name.name(),
         environment: tenant.environment.as_str(),
         versions: [before.version, after.version],
         files: [files(&before), files(&after)],
@@ -102,49 +99,10 @@ struct Counts {
     replaced: AtomicU64,
 }
 
-async fn rewrite(
-    table: &LakeTable,
-    file: &DataFile,
-    erased: &Arc<Erased>,
-    is_dry_run: bool,
-    counts: &Arc<Counts>,
-    now: DateTime<Utc>,
-) -> Result<Rewritten, LakeError> {
-    let name = table.table();
-    let (looking, changing) = (Arc::clone(erased), Arc::clone(erased));
-    let (seen, counts) = (Arc::clone(counts), Arc::clone(counts));
-    let unique = Uuid::now_v7().simple().to_string();
-    let is_touched = move |rows: &RecordBatch| {
-        let left = looking.leave(name, rows.clone())?;
-        if is_dry_run {
-            seen.removed.fetch_add(left.removed, Ordering::Relaxed);
-            seen.replaced.fetch_add(left.replaced, Ordering::Relaxed);
-            return Ok(false);
-        }
-        Ok(left.removed + left.replaced > 0)
-    };
-    let change = move |rows: RecordBatch| {
-        let left = changing.leave(name, rows)?;
-        counts.removed.fetch_add(left.removed, Ordering::Relaxed);
-        counts.replaced.fetch_add(left.replaced, Ordering::Relaxed);
-        Ok(left.rows)
-    };
-    table.rewrite_file(file, &unique, now, is_touched, change).await
-}
-
-fn commit_of(
-    table: &LakeTable,
-    snapshot: &Snapshot,
-    replaced: &BTreeMap<String, (DataFile, Option<NewFile>)>,
-) -> Commit {
-    let is_raw = RAW_TABLES.contains(&table.table());
-    Commit {
-        add: replaced.values().filter_map(|(_, new)| new.clone()).collect(),
-        remove: replaced.values().map(|(old, _)| old.clone()).collect(),
-        info: snapshot.info.as_ref().map(CommitInfo::carried_on).unwrap_or_default(),
-        based_on: snapshot.version,
-        rewrite: !is_raw,
-        ..Commit::default()
+impl Counts {
+    fn add(&self, left: &Left) {
+        self.removed.fetch_add(left.removed, Ordering::Relaxed);
+        self.replaced.fetch_add(left.replaced, Ordering::Relaxed);
     }
 }
 

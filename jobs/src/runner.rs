@@ -76,7 +76,7 @@ pub struct JobState {
     pub health: Health,
     /// The state that it is in.
     pub condition: Condition,
-    /// The next time of its schedule; none if jobs do not run by schedule here.
+    /// The next time of its schedule; none if it has none, or if jobs do not run by schedule here.
     pub next_run_at: Option<DateTime<Utc>>,
 }
 
@@ -103,8 +103,8 @@ impl Runner {
             .map(|(job, number)| {
                 let name = job.name();
                 let config = config.job(name).ok_or(RunnerError::NotConfigured { job: name })?;
-                let schedule = Schedule::parse(&config.schedule, &config.time_zone)
-                    .map_err(|source| RunnerError::Schedule { job: name, source })?;
+                let schedule =
+                    Schedule::of_job(config).map_err(|source| RunnerError::Schedule { job: name, source })?;
                 let plan = Plan::new(name, schedule, config, number, since);
                 Ok(Planned { job, plan, timeout_s: config.timeout_s, alone: Arc::default() })
             })

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use cron::TimeUnitSpec;
+use touchline_schemas::config::{JobConfig, NEVER};
 use touchline_schemas::export::ExportSchedule;
 
 /// A cron expression in a time zone.
@@ -12,7 +13,8 @@ use touchline_schemas::export::ExportSchedule;
 /// follows elapsed time: also in the repeated hour, and not for the skipped one.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    cron: cron::Schedule,
+    /// None: it never fires.
+    cron: Option<cron::Schedule>,
     time_zone: Tz,
 }
 
@@ -53,7 +55,15 @@ impl Schedule {
             return Err(ScheduleError::Never { expression: expression.to_owned() });
         }
         let time_zone = time_zone.parse().map_err(|_| ScheduleError::TimeZone { name: time_zone.to_owned() })?;
-        Ok(Self { cron, time_zone })
+        Ok(Self { cron: Some(cron), time_zone })
+    }
+
+    /// Reads the schedule of a job, which may also be [`NEVER`]: then it runs only when somebody asks for it.
+    pub fn of_job(job: &JobConfig) -> Result<Self, ScheduleError> {
+        if job.schedule == NEVER {
+            return Ok(Self { cron: None, time_zone: Tz::UTC });
+        }
+        Self::parse(&job.schedule, &job.time_zone)
     }
 
     /// Reads the schedule of an export.
@@ -61,14 +71,15 @@ impl Schedule {
         Self::parse(&schedule.cron, &schedule.time_zone)
     }
 
-    /// The first time after `time`; none when its years have passed.
+    /// The first time after `time`; none when its years have passed, and when it never fires.
     pub fn next_after(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let cron = self.cron.as_ref()?;
         let local = self.local(time);
         // Readings up to one clock change ago can still lie ahead: the clocks will show them again, or skipped them.
         let start = local.checked_sub_signed(self.clock_change_near(time)).unwrap_or(local);
         let mut next: Option<DateTime<Utc>> = None;
         let mut last_reading = NaiveDateTime::MAX;
-        for reading in self.cron.after(&start.and_utc()).map(|reading| reading.naive_utc()) {
+        for reading in cron.after(&start.and_utc()).map(|reading| reading.naive_utc()) {
             if reading > last_reading {
                 break;
             }
@@ -83,6 +94,7 @@ impl Schedule {
 
     /// The last time after `after` and not after `until`.
     pub fn latest_between(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.cron.as_ref()?;
         // Looking back in growing steps: a year of missed seconds is not walked through.
         let mut window = TimeDelta::seconds(1);
         loop {
@@ -107,7 +119,7 @@ impl Schedule {
 
     /// The moments at which the clocks show `reading`, as far as they count.
     fn moments(&self, reading: NaiveDateTime) -> [Option<DateTime<Utc>>; 2] {
-        let every_hour = self.cron.hours().is_all();
+        let every_hour = self.cron.as_ref().is_some_and(|cron| cron.hours().is_all());
         match self.time_zone.from_local_datetime(&reading) {
             chrono::LocalResult::Single(moment) => [Some(moment.to_utc()), None],
             chrono::LocalResult::Ambiguous(first, second) => {
@@ -182,6 +194,14 @@ mod tests {
             next = schedule.next_after(next).unwrap();
             assert_eq!(next, time(expected), "{expression} in {time_zone}");
         }
+    }
+
+    #[test]
+    fn a_job_may_have_no_time_at_all() {
+        let schedule = Schedule::of_job(&JobConfig::every(NEVER)).unwrap();
+        let (after, until) = (time("2026-03-01T12:00:00Z"), time("2027-03-01T12:00:00Z"));
+        assert_eq!((schedule.next_after(after), schedule.latest_between(after, until)), (None, None));
+        assert!(Schedule::parse(NEVER, "UTC").is_err(), "an export has to run");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use auth::AuthConfig;
 pub use error::ConfigError;
 pub use exports::{ExportsConfig, S3Config};
 pub use ingest::IngestConfig;
-pub use jobs::{JobConfig, JobsConfig};
+pub use jobs::{JobConfig, JobsConfig, NEVER};
 pub use lake::{LOG_KEPT_HOURS, LakeConfig};
 pub use limits::LimitsConfig;
 pub use log::LogConfig;
@@ -132,6 +132,7 @@ mod tests {
         // The settings whose default is to be absent.
         for setting in [
             "# uri = ",
+            "# country_database = ",
             "# webhook_url = ",
             "# secret = ",
             "# root = ",

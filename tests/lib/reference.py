@@ -1,5 +1,6 @@
 """Sessions once more, in plain Python and straight from the definition, to compare the reports with."""
 
+import re
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -45,7 +46,21 @@ def utm_of(url: str | None) -> dict[str, str]:
 
 
 def path_of(url: str | None) -> str | None:
-    return (urllib.parse.urlsplit(url).path or "/") if url else None
+    """The path of an address in its normal form."""
+    if not url:
+        return None
+    path = urllib.parse.urlsplit(url).path
+    if path and not path.startswith("/"):
+        return path
+    path = re.sub(r"%[0-9A-Fa-f]{2}", lambda escape: unescaped(escape[0]), path)
+    path = re.sub(r"(?i);jsessionid(=[^;/]*)?(?=[;/]|$)", "", path)
+    return re.sub(r"//+", "/", "/" + path).rstrip("/") or "/"
+
+
+def unescaped(escape: str) -> str:
+    """An escape of a letter, a digit or one of `-._~` as that; any other with capital digits."""
+    character = chr(int(escape[1:], 16))
+    return character if re.fullmatch(r"[A-Za-z0-9._~-]", character) else escape.upper()
 
 
 def is_external(event: Event) -> bool:

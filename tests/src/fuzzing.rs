@@ -3,12 +3,13 @@
 
 use std::cell::OnceCell;
 use std::io::BufReader;
+use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use touchline_enrich::Enricher;
 use touchline_ingest::event_ids::IdHash;
 use touchline_ingest::import::combined::CombinedReader;
 use touchline_ingest::import::ndjson::{ImportedLine, NdjsonReader};
-use touchline_ingest::normalize::user_agent::BotList;
 use touchline_ingest::receive::{self, Checked, Endpoint, Limits, MessageType, Refusal, RequestContext, SegmentCall};
 use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
 use touchline_schemas::control::Erasures;
@@ -42,6 +43,8 @@ pub enum Target {
     Ndjson,
 }
 
+/// Its patterns take a moment to compile.
+static ENRICHER: LazyLock<Enricher> = LazyLock::new(Enricher::default);
 const MAX_BYTES: usize = 100_000;
 const MAX_LINE_BYTES: usize = 1_000;
 
@@ -92,15 +95,16 @@ fn receive(endpoint: Endpoint, bytes: &[u8]) {
     let _ = endpoint.credential(bytes);
     let Ok(body) = endpoint.unpack(bytes.to_vec().into(), MAX_BYTES) else { return };
     assert!(body.len() <= MAX_BYTES.max(bytes.len()), "a body grew to {} bytes", body.len());
-    let (limits, bots, erased, mut entropy) = (limits(), BotList::default(), Erasures::default(), || [7; 10]);
+    let (limits, erased, mut entropy) = (limits(), Erasures::default(), || [7; 10]);
     let mut context = RequestContext {
         tenant: Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Live },
         received_at: received_at(),
         mask_ip: true,
         device: None,
+        global_privacy_control: bytes.len().is_multiple_of(2),
         idempotency_key: None,
         limits: &limits,
-        bots: &bots,
+        enricher: &ENRICHER,
         erased: &erased,
         entropy: &mut entropy,
     };

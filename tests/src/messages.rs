@@ -41,6 +41,11 @@ impl Sent {
         Self { id, ..self }
     }
 
+    /// What it says of a field; the last word counts.
+    pub fn text(&self, field: TextField) -> Option<&str> {
+        self.texts.iter().rev().find(|(known, _)| *known == field).map(|(_, text)| text.as_str())
+    }
+
     /// The same, with a text.
     #[must_use]
     pub fn with(mut self, field: TextField, text: &str) -> Self {

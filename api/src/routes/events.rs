@@ -38,6 +38,10 @@ pub struct EventRequest {
     /// When it happened, ISO 8601. Default: when it arrives.
     #[schema(example = "2026-01-31T12:00:00.000Z")]
     pub timestamp: Option<String>,
+    /// What the person has agreed to: `analytics` and `advertising`, each true or false. Without `analytics` nothing of the
+    /// event is kept.
+    #[schema(value_type = Option<Object>, example = json!({"analytics": true, "advertising": false}))]
+    pub consent: Option<()>,
     /// Anything; `url`, `referrer`, `title`, `revenue`, `currency` and `utm_*` become columns. At most 50 KB.
     #[schema(value_type = Option<Object>)]
     pub properties: Option<()>,

@@ -25,13 +25,13 @@ pub struct JobAnswer {
     /// Its name.
     #[schema(example = "sessions")]
     pub job: &'static str,
-    /// Its cron expression, with seconds.
+    /// Its cron expression, with seconds; or `never`.
     #[schema(example = "0 */5 * * * *")]
     pub schedule: String,
     /// IANA name of the time zone of its schedule.
     #[schema(example = "UTC")]
     pub time_zone: String,
-    /// The next time of its schedule; null if this process runs no jobs by schedule.
+    /// The next time of its schedule; null if it has none, or if this process runs no jobs by schedule.
     pub next_run_at: Option<String>,
     /// `well`; `late`, if no run has succeeded in time; `failed`, if it has failed as often as makes an alert.
     #[schema(value_type = String, example = "well")]

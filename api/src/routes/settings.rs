@@ -39,6 +39,8 @@ pub struct SettingsValues {
     pub tracked_domains: Option<Vec<String>>,
     /// Whether addresses are masked before they are stored.
     pub mask_ip: Option<bool>,
+    /// Whether Global Privacy Control of visitors' browsers counts: `honour` or `ignore`.
+    pub privacy_signals: Option<String>,
     /// What a session is: `touchline`, `client`, `ga4`, `matomo` or `plausible`.
     pub session_profile: Option<String>,
     /// Minutes without an event after which a session has ended, 1 to 475.

@@ -1,5 +1,8 @@
 //! Gathers imported lines until they are worth a commit.
 
+use std::sync::Arc;
+
+use touchline_enrich::Enricher;
 use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::event::SOURCE_IMPORT;
@@ -8,7 +11,6 @@ use super::ndjson::{ImportedLine, RefusedLine};
 use crate::batch::Batch;
 use crate::erased::ErasedIds;
 use crate::lake_writer::{LakeWriter, LakeWriterError, Tally};
-use crate::normalize::user_agent::BotList;
 use crate::receive::check::Refusal;
 use crate::receive::events::event;
 use crate::receive::{FieldError, Limits, RequestContext};
@@ -20,7 +22,7 @@ pub struct Importer {
     tenant: Tenant,
     clock: SharedClock,
     limits: Limits,
-    bots: BotList,
+    enricher: Arc<Enricher>,
     erased: ErasedIds,
     mask_ip: bool,
     commit_bytes: usize,
@@ -37,6 +39,7 @@ impl Importer {
         tenant: Tenant,
         clock: SharedClock,
         limits: Limits,
+        enricher: Arc<Enricher>,
         mask_ip: bool,
         commit_bytes: usize,
     ) -> Self {
@@ -45,7 +48,7 @@ impl Importer {
             tenant,
             clock,
             limits,
-            bots: BotList::default(),
+            enricher,
             erased: ErasedIds::default(),
             mask_ip,
             commit_bytes,
@@ -103,9 +106,10 @@ impl Importer {
                 received_at,
                 mask_ip: self.mask_ip,
                 device: None,
+                global_privacy_control: false,
                 idempotency_key: None,
                 limits: &self.limits,
-                bots: &self.bots,
+                enricher: &self.enricher,
                 erased: &erased,
                 entropy: &mut ids,
             };

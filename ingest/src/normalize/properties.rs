@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use touchline_enrich::path;
 use touchline_schemas::event::TextField;
 use touchline_schemas::money;
 
@@ -144,6 +145,11 @@ fn moved<'a>(event: &mut Event<'a>, name: &str, value: &'a RawValue, reading: Re
     if text.len() > reading.max_url_chars && text.chars().count() > reading.max_url_chars {
         return false;
     }
+    if field == TextField::Path && path::normalized(&text) != text {
+        // What was sent stands nowhere else.
+        event.set(field, path::normalized(&text).into_owned());
+        return false;
+    }
     if !text.is_empty() {
         event.set(field, text);
     }
@@ -257,6 +263,13 @@ mod tests {
         check("page_view", r#"{"title":"a\"b\u00e9"}"#, &[(Title, "a\"bé")], None, None);
         check("page_view", r#"{"a\"b":1}"#, &[], None, Some(r#"{"a\"b":1}"#));
         check("page_view", "{}", &[], None, None);
+    }
+
+    #[test]
+    fn a_path_that_is_written_otherwise_stays_as_it_was_sent() {
+        use TextField::Path;
+        check("page_view", r#"{"path":"/a"}"#, &[(Path, "/a")], None, None);
+        check("page_view", r#"{"path":"/a//%62/"}"#, &[(Path, "/a/b")], None, Some(r#"{"path":"/a//%62/"}"#));
     }
 
     #[test]

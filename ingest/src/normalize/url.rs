@@ -80,6 +80,14 @@ mod tests {
         check("/pricing?plan=pro", None, Some("/pricing"), Some("plan=pro"));
         check("android-app://com.example.app/", Some("com.example.app"), Some("/"), None);
         check("/redirect?to=https://other.example/x", None, Some("/redirect"), Some("to=https://other.example/x"));
+        check("https://www.google.com:443/", Some("www.google.com"), Some("/"), None);
+        check("HTTPS://WWW.Google.com", Some("www.google.com"), Some("/"), None);
+        check(
+            "android-app://com.google.android.gm/https/a.example/x",
+            Some("com.google.android.gm"),
+            Some("/https/a.example/x"),
+            None,
+        );
         check("https://shop.example./", Some("shop.example"), Some("/"), None);
         check("about:blank", None, None, None);
         check("not a url", None, None, None);

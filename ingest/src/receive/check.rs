@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
+use touchline_enrich::{Enricher, path};
 use touchline_schemas::control::Erasures;
 use touchline_schemas::event::{RESERVED_PREFIX, TextField, is_known_reserved_type};
 use touchline_schemas::{IdType, Tenant, timestamp};
@@ -14,9 +15,9 @@ use super::answer::FieldError;
 use super::surroundings::Surroundings;
 use super::vocabulary::{Given, judge};
 use crate::event_ids::IdHash;
+use crate::normalize::privacy::{Consent, single_visitor, without_advertising};
 use crate::normalize::properties::{Members, Reading, is_deeper_than, move_into, push_json_string, text_of};
-use crate::normalize::user_agent::BotList;
-use crate::normalize::{address, campaign, url};
+use crate::normalize::{address, campaign, enrich, url};
 use crate::record::Event;
 
 /// Limits of items and requests; each is named in the configuration under `ingest`.
@@ -54,12 +55,14 @@ pub struct RequestContext<'r> {
     pub mask_ip: bool,
     /// The client's address and user agent, where the client is the visitor's own device (a publishable key).
     pub device: Option<(IpAddr, Option<&'r str>)>,
+    /// Whether the visitor's browser asks for Global Privacy Control, and the account honours that.
+    pub global_privacy_control: bool,
     /// Gives items without an id one that a retry repeats.
     pub idempotency_key: Option<&'r str>,
     /// Limits.
     pub limits: &'r Limits,
-    /// Tells bots.
-    pub bots: &'r BotList,
+    /// Tells browsers, bots and countries.
+    pub enricher: &'r Enricher,
     /// Whose events are refused.
     pub erased: &'r Erasures,
     /// Random bits for the ids that we assign.
@@ -223,6 +226,11 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
     }
     .unwrap_or(context.received_at);
     let mut members = incoming.properties.and_then(|value| errors.properties(value, limits)).unwrap_or_default();
+    let consent = Consent::said_in(members.0.iter().chain(&incoming.others));
+    if !consent.analytics {
+        return Checked::Refused(refusal_without_consent(incoming.index, incoming.source));
+    }
+    let is_for_advertising = consent.advertising && !context.global_privacy_control;
     if is_deeper_than(incoming.raw, limits.max_depth) {
         let detail = format!("an event may nest {} levels (`ingest.max_depth`)", limits.max_depth);
         errors.push("", "too_deep", detail);
@@ -239,10 +247,13 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
         Some((ip, agent)) => (Some(ip), agent),
         None => (None, None),
     };
-    let ip = ip.or(device_ip).map(|ip| if context.mask_ip { address::mask(ip) } else { ip.to_canonical() });
+    let address = ip.or(device_ip);
+    let ip = address.filter(|_| is_for_advertising);
+    let ip = ip.map(|ip| if context.mask_ip { address::mask(ip) } else { ip.to_canonical() });
     let user_agent = user_agent.or_else(|| device_agent.map(|agent| Cow::Owned(agent.to_owned())));
-    let visitor_id = match (visitor_id, &user_id, ip, &user_agent) {
+    let visitor_id = match (visitor_id, &user_id, address, &user_agent) {
         (Some(visitor), ..) => Some(visitor),
+        (None, None, Some(_), Some(_)) if !is_for_advertising => Some(single_visitor((context.entropy)()).into()),
         (None, None, Some(ip), Some(agent)) => Some(Cow::Owned(address::fingerprint(address::mask(ip), agent))),
         (None, None, ..) if !incoming.may_lack_identity => {
             let Names { visitor_id, user_id, ip, user_agent, .. } = names;
@@ -272,7 +283,7 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
     let event_id = event_id.unwrap_or_else(|| Cow::Owned(assigned_id(incoming.index, incoming.key_suffix, context)));
     let hash = IdHash::new(context.tenant, &event_id);
     let mut event = Box::new(Event::at(occurred_at.timestamp_micros()));
-    event.is_bot = user_agent.as_deref().is_some_and(|agent| context.bots.is_bot(agent));
+    enrich::set_looked_up(&mut event, context.enricher, user_agent.as_deref(), address);
     event.set(TextField::EventId, event_id);
     event.set(TextField::Source, incoming.source);
     for (field, text) in [
@@ -291,9 +302,15 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
     }
     incoming.surroundings.add_to(&mut members);
     let reading = Reading { event_type: &event_type, max_url_chars: limits.max_url_chars };
-    set_address(&mut event, &members);
-    if let Some(rest) = move_into(&mut event, &members.0, reading) {
-        event.set(TextField::Properties, rest);
+    if is_for_advertising {
+        set_members(&mut event, &members, reading);
+    } else {
+        // The event cannot borrow from what is written anew.
+        let kept = without_advertising(&members);
+        let kept = Members(kept.iter().map(|(name, value)| (Cow::Borrowed(*name), value.as_ref())).collect());
+        let mut limited = Event::at(event.occurred_at_us);
+        set_members(&mut limited, &kept, reading);
+        event.take_over(&limited);
     }
     event.set(TextField::EventType, event_type);
     Checked::Accepted { hash, event }
@@ -320,8 +337,31 @@ fn refusal_of_erased(index: u32, source: &'static str, hash: &str) -> Refusal<'s
     Refusal { index, event_id: None, event_type: None, errors, raw: "", source }
 }
 
+/// The refusal of an item whose `consent` does not allow to keep it, if it is such a one; as little of it is kept as of an
+/// erased person's.
+pub(super) fn without_consent(incoming: &Incoming<'_>) -> Option<Refusal<'static>> {
+    let consent = Consent::said_in(incoming.others.iter());
+    (!consent.analytics).then(|| refusal_without_consent(incoming.index, incoming.source))
+}
+
+fn refusal_without_consent(index: u32, source: &'static str) -> Refusal<'static> {
+    let detail = "`consent.analytics` is not true: nothing of the event is kept".to_owned();
+    let errors = vec![FieldError { pointer: String::new(), code: CONSENT_MISSING, detail }];
+    Refusal { index, event_id: None, event_type: None, errors, raw: "", source }
+}
+
 /// The code of an item of a person who was erased.
 const ERASED: &str = "erased";
+/// The code of an item that its person does not want to be kept.
+const CONSENT_MISSING: &str = "consent_missing";
+
+/// Sets what the members say.
+fn set_members<'a>(event: &mut Event<'a>, members: &Members<'a>, reading: Reading<'_>) {
+    set_address(event, members);
+    if let Some(rest) = move_into(event, &members.0, reading) {
+        event.set(TextField::Properties, rest);
+    }
+}
 
 /// Sets what the page's and the referring address tell; both stay among the members, for their own columns.
 fn set_address<'a>(event: &mut Event<'a>, members: &Members<'a>) {
@@ -334,16 +374,16 @@ fn set_address<'a>(event: &mut Event<'a>, members: &Members<'a>) {
     }
 }
 
-fn each_part<'a>(event: &mut Event<'a>, text: Cow<'a, str>, host: TextField, path: Option<TextField>) {
+fn each_part<'a>(event: &mut Event<'a>, text: Cow<'a, str>, host: TextField, page: Option<TextField>) {
     match text {
         Cow::Borrowed(text) => {
             let parts = url::split(text);
             if let Some(name) = parts.host {
                 event.set(host, name);
             }
-            let Some(path) = path else { return };
+            let Some(page) = page else { return };
             if let Some(text) = parts.path {
-                event.set(path, text);
+                event.set(page, path::normalized(text));
             }
             for (field, value) in parts.query.into_iter().flat_map(campaign::from_query) {
                 event.set(field, value);
@@ -355,9 +395,9 @@ fn each_part<'a>(event: &mut Event<'a>, text: Cow<'a, str>, host: TextField, pat
             if let Some(name) = parts.host {
                 event.set(host, name.into_owned());
             }
-            let Some(path) = path else { return };
+            let Some(page) = page else { return };
             if let Some(text) = parts.path {
-                event.set(path, text.to_owned());
+                event.set(page, path::normalized(text).into_owned());
             }
             for (field, value) in parts.query.into_iter().flat_map(campaign::from_query) {
                 event.set(field, value.into_owned());
@@ -496,17 +536,19 @@ impl Errors {
         if json == "null" {
             return None;
         }
-        if json.len() > limits.max_properties_bytes {
+        let is_too_large = json.len() > limits.max_properties_bytes;
+        if is_too_large {
             let detail = format!(
                 "`properties` may have {} bytes (`ingest.max_properties_bytes`), these have {}",
                 limits.max_properties_bytes,
                 json.len()
             );
             self.push("/properties", "properties_too_large", detail);
-            return None;
         }
         match serde_json::from_str(json) {
+            // What they say of consent counts, however large they are.
             Ok(members) => Some(members),
+            Err(_) if is_too_large => None,
             Err(_) => {
                 self.push("/properties", "wrong_type", "`properties` must be an object".into());
                 None

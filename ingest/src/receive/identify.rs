@@ -3,7 +3,7 @@
 use touchline_schemas::event::{IDENTIFY, SOURCE_NATIVE};
 
 use super::answer::{FieldError, ReceiveError};
-use super::check::{Checked, Incoming, Refusal, RequestContext, check, erased};
+use super::check::{Checked, Incoming, Refusal, RequestContext, check, erased, without_consent};
 use super::events::require_object;
 use crate::normalize::properties::Members;
 
@@ -30,7 +30,7 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
             _ => incoming.others.push((name, value)),
         }
     }
-    if let Some(refusal) = erased(&incoming, context) {
+    if let Some(refusal) = erased(&incoming, context).or_else(|| without_consent(&incoming)) {
         return Ok(vec![Checked::Refused(refusal)]);
     }
     if incoming.user_id.is_none_or(|value| matches!(value.get(), "null" | "\"\"")) {

@@ -241,6 +241,12 @@ fn read_context<'a>(incoming: &mut Incoming<'a>, kind: MessageType, context: &'a
             "traits" if tells_traits && !incoming.others.iter().any(|(name, _)| name == "traits") => {
                 incoming.others.push((name, value));
             }
+            // Which categories of use were agreed to: ours is one of their names.
+            "consent" => {
+                let categories = serde_json::from_str::<Members<'a>>(value.get()).ok();
+                let categories = categories.and_then(|said| said.get("categoryPreferences"));
+                incoming.others.push((Cow::Borrowed("consent"), categories.unwrap_or(value)));
+            }
             "library" => incoming.others.push((Cow::Borrowed("context_library"), value)),
             "locale" => incoming.others.push((Cow::Borrowed("context_locale"), value)),
             "timezone" => incoming.others.push((Cow::Borrowed("context_timezone"), value)),

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
+use touchline_enrich::Enricher;
 use touchline_schemas::control::Erasures;
 use touchline_schemas::event::TextField;
 use touchline_schemas::{AccountId, Environment, Tenant};
@@ -11,7 +12,6 @@ use uuid::Uuid;
 
 use super::*;
 use crate::normalize::address::fingerprint;
-use crate::normalize::user_agent::BotList;
 
 /// 2026-01-01T00:00:00Z.
 fn now() -> DateTime<Utc> {
@@ -60,15 +60,16 @@ fn shown(checked: Checked<'_>) -> Value {
 
 fn read_all(endpoint: Endpoint, body: &str) -> Result<Vec<Value>, ReceiveError> {
     let tenant = Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Live };
-    let (limits, bots, erased, mut entropy) = (limits(), BotList::default(), Erasures::default(), || [0; 10]);
+    let (limits, enricher, erased, mut entropy) = (limits(), Enricher::default(), Erasures::default(), || [0; 10]);
     let mut context = RequestContext {
         tenant,
         received_at: now(),
         mask_ip: true,
         device: Some(("203.0.113.77".parse().unwrap(), Some("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"))),
+        global_privacy_control: false,
         idempotency_key: Some("k"),
         limits: &limits,
-        bots: &bots,
+        enricher: &enricher,
         erased: &erased,
         entropy: &mut entropy,
     };
@@ -81,7 +82,7 @@ fn check(endpoint: Endpoint, body: Value, mut expected: Value) {
     let mut found = read_all(endpoint, &body.to_string()).unwrap_or_else(|error| panic!("{body}: {error}"));
     assert_eq!(found.len(), 1, "{body}");
     if let (Some(found), Some(expected)) = (found[0].as_object_mut(), expected.as_object_mut()) {
-        for device in ["ip", "user_agent"] {
+        for device in ["ip", "user_agent", "browser", "os", "device_type"] {
             if !expected.contains_key(device) {
                 found.remove(device);
             }

@@ -134,6 +134,7 @@ fn fault_of_word(name: &str, text: &str, limits: &Limits) -> Option<(&'static st
 mod tests {
     use chrono::DateTime;
     use serde_json::{Value, json};
+    use touchline_enrich::Enricher;
     use touchline_schemas::control::Erasures;
     use touchline_schemas::event::SOURCE_NATIVE;
     use touchline_schemas::event::vocabulary::VOCABULARY;
@@ -142,7 +143,6 @@ mod tests {
 
     use super::*;
     use crate::batch::Batch;
-    use crate::normalize::user_agent::BotList;
     use crate::receive::{Checked, RequestContext, events};
     use crate::record::decode;
 
@@ -169,9 +169,10 @@ mod tests {
             received_at: "2026-02-01T00:00:00Z".parse().unwrap(),
             mask_ip: true,
             device: None,
+            global_privacy_control: false,
             idempotency_key: None,
             limits: &limits,
-            bots: &BotList::default(),
+            enricher: &Enricher::default(),
             erased: &Erasures::default(),
             entropy: &mut || [0; 10],
         };

@@ -34,6 +34,10 @@ pub struct IngestConfig {
     /// Whether IP addresses are cut to /24 (IPv4) or /48 (IPv6) before they are stored. Default true; an account may
     /// choose otherwise for itself.
     pub mask_ip: bool,
+    /// A file in MaxMind's format that knows the countries of addresses, such as `GeoLite2-Country.mmdb`. Default none:
+    /// events have no country. It is read again within a minute when it is replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country_database: Option<String>,
     /// Event ids that are remembered in memory to answer `duplicate` at once. Default 1,000,000. A duplicate that is
     /// older than this window is still never counted.
     pub hot_window_events: usize,
@@ -55,6 +59,7 @@ impl Default for IngestConfig {
             max_future_s: 86_400,
             min_timestamp: DateTime::from_timestamp(YEAR_2000_S, 0).unwrap_or_default(),
             mask_ip: true,
+            country_database: None,
             hot_window_events: 1_000_000,
             id_filter_bytes: 268_435_456,
         }

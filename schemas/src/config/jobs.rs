@@ -5,6 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::ConfigError;
 use super::check::within;
 
+/// The schedule of a job that runs only when somebody asks for it.
+pub const NEVER: &str = "never";
+
 /// One section for each job: its name, what it does, its default schedule.
 macro_rules! jobs {
     ($($(#[$doc:meta])* $job:ident = $schedule:literal, as $from:literal;)*) => {
@@ -81,6 +84,8 @@ jobs! {
     messages = "20 */5 * * * *", as "section::messages";
     /// Sequence events and identities to runs and their daily metrics.
     sequences = "30 1/5 * * * *", as "section::sequences";
+    /// Browser, device, bot, country and path of stored events by the present lists.
+    enrichment = "never", as "section::enrichment";
     /// Small files of `events` to large, sorted ones.
     compaction = "0 */10 * * * *", as "section::compaction";
     /// Events older than the account keeps them are removed.
@@ -94,7 +99,7 @@ jobs! {
 /// One job's schedule and limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JobConfig {
-    /// Cron expression of six fields: second, minute, hour, day of month, month, day of week.
+    /// Cron expression of six fields: second, minute, hour, day of month, month, day of week; or `never`.
     pub schedule: String,
     /// IANA name of the time zone in which the schedule is read. Default `UTC`.
     pub time_zone: String,

@@ -17,6 +17,7 @@ pub const SETTINGS: [&str; 13] = [
     "own_domains",
     "tracked_domains",
     "mask_ip",
+    "privacy_signals",
     "session_profile",
     "session_timeout_minutes",
     "session_splits",
@@ -29,6 +30,8 @@ pub const SETTINGS: [&str; 13] = [
 ];
 
 const PROFILES: [&str; 5] = ["touchline", "client", "ga4", "matomo", "plausible"];
+/// Whether Global Privacy Control counts; the second is the only one that says no.
+const PRIVACY_SIGNALS: [&str; 2] = ["honour", "ignore"];
 const SPLITS: [&str; 4] = ["campaign", "referrer", "midnight", "max_24h"];
 const WINDOW_DAYS: RangeInclusive<u16> = 1..=365;
 const MAX_GOAL_NAME_CHARS: usize = 63;
@@ -45,6 +48,7 @@ const MAX_WHOLE_DIGITS: usize = 14;
 const MAX_DECIMALS: usize = 4;
 
 const PROFILE_LIMIT: &str = "one of touchline, client, ga4, matomo, plausible";
+const SIGNALS_LIMIT: &str = "honour or ignore";
 const SPLITS_LIMIT: &str = "a list of campaign, referrer, midnight, max_24h, each at most once";
 const CHANNEL_LIMIT: &str = "touchline or ga4";
 const TIME_ZONE_LIMIT: &str = "the IANA name of a time zone, as in Europe/Berlin";
@@ -68,6 +72,7 @@ impl AccountSettings {
             "own_domains" => changed.own_domains = list(text),
             "tracked_domains" => changed.tracked_domains = list(text),
             "mask_ip" => changed.mask_ip = Some(parsed("mask_ip", TRUTH_LIMIT, text)?),
+            "privacy_signals" => changed.privacy_signals = Some(text.to_owned()),
             "session_profile" => changed.session_profile = Some(text.to_owned()),
             "session_timeout_minutes" => {
                 changed.session_timeout_minutes = Some(number(&SessionsConfig::TIMEOUT_MINUTES, field, text)?);
@@ -92,6 +97,12 @@ impl AccountSettings {
         Ok(())
     }
 
+    /// Whether Global Privacy Control of visitors' browsers counts.
+    pub fn honours_privacy_signals(&self) -> bool {
+        let [_, ignore] = PRIVACY_SIGNALS;
+        self.privacy_signals.as_deref() != Some(ignore)
+    }
+
     /// Takes a setting back: the account follows the configuration again.
     ///
     /// # Errors
@@ -103,6 +114,7 @@ impl AccountSettings {
             "own_domains" => self.own_domains.clear(),
             "tracked_domains" => self.tracked_domains.clear(),
             "mask_ip" => self.mask_ip = None,
+            "privacy_signals" => self.privacy_signals = None,
             "session_profile" => self.session_profile = None,
             "session_timeout_minutes" => self.session_timeout_minutes = None,
             "session_splits" => self.session_splits.clear(),
@@ -124,6 +136,7 @@ impl AccountSettings {
             "own_domains" => joined(&self.own_domains),
             "tracked_domains" => joined(&self.tracked_domains),
             "mask_ip" => text(self.mask_ip),
+            "privacy_signals" => self.privacy_signals.clone(),
             "session_profile" => self.session_profile.clone(),
             "session_timeout_minutes" => text(self.session_timeout_minutes),
             "session_splits" => joined(&self.session_splits),
@@ -192,6 +205,7 @@ impl AccountSettings {
         within("attribution_lookback_days", self.attribution_lookback_days, &LOOKBACK_DAYS)?;
         within("retention_days", self.retention_days, &RETENTION_DAYS)?;
         one_of("session_profile", self.session_profile.as_deref(), &PROFILES, PROFILE_LIMIT)?;
+        one_of("privacy_signals", self.privacy_signals.as_deref(), &PRIVACY_SIGNALS, SIGNALS_LIMIT)?;
         one_of("channel_rules", self.channel_rules.as_deref(), &CHANNEL_RULES, CHANNEL_LIMIT)?;
         each("session_splits", SPLITS_LIMIT, &self.session_splits, |split| SPLITS.contains(&split))?;
         each("own_domains", DOMAINS_LIMIT, &self.own_domains, is_host_name)?;
@@ -534,6 +548,7 @@ mod tests {
             ("own_domains", "shop.example,xn--bcher-kva.example"),
             ("tracked_domains", "shop.example"),
             ("mask_ip", "false"),
+            ("privacy_signals", "ignore"),
             ("session_profile", "plausible"),
             ("session_timeout_minutes", "475"),
             ("session_splits", "midnight,campaign"),
@@ -564,6 +579,7 @@ mod tests {
         check_refused("retention_days", "0", "a whole number between 1 and 36500, not `0`");
         check_refused("retention_days", "-1", "not `-1`");
         check_refused("mask_ip", "yes", "mask_ip must be true or false, not `yes`");
+        check_refused("privacy_signals", "ignored", "privacy_signals must be honour or ignore, not `ignored`");
         check_refused("session_profile", "GA4", "session_profile must be one of touchline, client, ga4");
         check_refused("session_splits", "midnight,noon", "max_24h, each at most once, not `noon`");
         check_refused("session_splits", "midnight,midnight", "not `midnight`");

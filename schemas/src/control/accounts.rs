@@ -81,6 +81,9 @@ pub struct AccountSettings {
     /// Whether IP addresses are masked before they are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_ip: Option<bool>,
+    /// Whether Global Privacy Control of visitors' browsers counts: `honour` (default) or `ignore`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privacy_signals: Option<String>,
     /// IANA name of the time zone of the account's days. Default `UTC`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,

@@ -121,6 +121,7 @@ fn options(config: &Config) -> IngestOptions {
         },
         hot_window_events: ingest.hot_window_events,
         id_filter_bytes: ingest.id_filter_bytes,
+        enricher: Arc::default(),
     }
 }
 

@@ -107,6 +107,7 @@ fn default(setting: &str, config: &Config) -> String {
         "time_zone" => "UTC".to_owned(),
         "own_domains" => "the page's own host".to_owned(),
         "mask_ip" => config.ingest.mask_ip.to_string(),
+        "privacy_signals" => "honour".to_owned(),
         "session_profile" | "channel_rules" => "touchline".to_owned(),
         "session_timeout_minutes" => config.sessions.timeout_minutes.to_string(),
         "session_splits" | "tracked_domains" => "none".to_owned(),
