@@ -1,6 +1,7 @@
 //! Receivers: one file per endpoint, all ending in the same check and the same event.
 
-mod answer;
+pub(crate) mod again;
+pub(crate) mod answer;
 pub(crate) mod check;
 mod conversion;
 pub(crate) mod events;

@@ -101,6 +101,7 @@ impl Importer {
             let mut context = RequestContext {
                 tenant: self.tenant,
                 received_at,
+                undated_at: received_at,
                 mask_ip: self.mask_ip,
                 device: None,
                 idempotency_key: None,

@@ -49,6 +49,8 @@ pub struct RequestContext<'r> {
     pub tenant: Tenant,
     /// When it arrived.
     pub received_at: DateTime<Utc>,
+    /// The time of items that give none: when they arrived first.
+    pub undated_at: DateTime<Utc>,
     /// Whether addresses are masked before they are stored.
     pub mask_ip: bool,
     /// The client's address and user agent, where the client is the visitor's own device (a publishable key).
@@ -148,7 +150,7 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
             limits.max_event_bytes,
             incoming.raw.len()
         );
-        errors.push("", "event_too_large", detail);
+        errors.push("", TOO_LARGE, detail);
     }
     let event_type = match (incoming.event_type, incoming.implied_type) {
         (_, Some(implied)) => Some(Cow::Borrowed(implied)),
@@ -170,7 +172,7 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
         Some((name, value)) => errors.time(name, value, context),
         None => None,
     }
-    .unwrap_or(context.received_at);
+    .unwrap_or(context.undated_at);
     let mut members = incoming.properties.and_then(|value| errors.properties(value, limits)).unwrap_or_default();
     if is_deeper_than(incoming.raw, limits.max_depth) {
         let detail = format!("an event may nest {} levels (`ingest.max_depth`)", limits.max_depth);
@@ -265,8 +267,11 @@ fn refusal_of_erased(index: u32, source: &'static str, hash: &str) -> Refusal<'s
     Refusal { index, event_id: None, event_type: None, errors, raw: "", source }
 }
 
+/// The code of an item that is larger than an event may be: only its beginning is kept.
+pub(crate) const TOO_LARGE: &str = "event_too_large";
+
 /// The code of an item of a person who was erased.
-const ERASED: &str = "erased";
+pub(crate) const ERASED: &str = "erased";
 
 /// Sets what the page's and the referring address tell; both stay among the members, for their own columns.
 fn set_address<'a>(event: &mut Event<'a>, members: &Members<'a>) {
