@@ -12,11 +12,14 @@ use super::{DaysArgs, TenantArgs, pair, refused};
 use crate::commands::Context;
 use crate::output::{Row, count, table};
 
+/// The flags that choose events.
+const CHOOSING: [&str; 3] = ["filters", "from", "to"];
+
 /// What `replay` takes.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     /// Ids of refusals, as `list` shows them; instead of --filter, --from and --to.
-    #[arg(value_name = "ID", conflicts_with_all = ["filters", "from", "to"], required_unless_present_any = ["filters", "from", "to"])]
+    #[arg(value_name = "ID", conflicts_with_all = CHOOSING, required_unless_present_any = CHOOSING)]
     ids: Vec<String>,
     #[command(flatten)]
     tenant: TenantArgs,

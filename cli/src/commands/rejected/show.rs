@@ -1,5 +1,7 @@
 //! `touchline rejected show`: everything that is kept of one refused event.
 
+use std::io::{self, IsTerminal};
+
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -9,6 +11,7 @@ use touchline_pipeline::reports::rejected::chosen;
 
 use super::{TenantArgs, refused};
 use crate::commands::Context;
+use crate::rows::escaped;
 
 /// What `show` takes.
 #[derive(Debug, Args)]
@@ -48,10 +51,12 @@ pub(super) async fn run(args: ShowArgs, context: &Context) -> anyhow::Result<()>
         body: event.body,
         source: event.source,
     };
-    context.output.answer(&shown, &text(&shown))
+    // A terminal would obey what somebody has sent; a file takes it as it came.
+    let is_obeyed = io::stdout().is_terminal();
+    context.output.answer(&shown, &text(&shown, |value| if is_obeyed { escaped(value) } else { value.to_owned() }))
 }
 
-fn text(shown: &Shown) -> String {
+fn text(shown: &Shown, written: impl Fn(&str) -> String) -> String {
     let received_at = shown.received_at.format("%F %T%.6f UTC").to_string();
     let lines = [
         ("rejected_id", shown.rejected_id.as_str()),
@@ -63,5 +68,5 @@ fn text(shown: &Shown) -> String {
         ("source", &shown.source),
         ("body", shown.body.as_deref().unwrap_or("nothing of it is kept")),
     ];
-    lines.map(|(name, value)| format!("{name:12}{value}")).join("\n")
+    lines.map(|(name, value)| format!("{name:12}{}", written(value))).join("\n")
 }
