@@ -125,6 +125,8 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(erasures::erasure::get_erasure))
         .routes(routes!(rejected::get_rejected))
         .routes(routes!(rejected::reasons::get_rejected_reasons))
+        .routes(routes!(rejected::event::get_rejected_event))
+        .routes(routes!(rejected::replay::post_replay))
         .routes(routes!(jobs::get_jobs))
         .routes(routes!(jobs::run::post_run))
         .routes(routes!(jobs::history::get_history))

@@ -6,8 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::TryStreamExt;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Receiver;
@@ -24,6 +26,7 @@ use touchline_ingest::import::ndjson::ImportedLine;
 use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::log::LogOptions;
 use touchline_ingest::receive::Limits;
+use touchline_ingest::replay::{Changes, ReplayedEvent, Replayer};
 use touchline_ingest::{IngestOptions, IngestProcess};
 use touchline_jobs::erase::Eraser;
 use touchline_jobs::{
@@ -32,12 +35,13 @@ use touchline_jobs::{
     VisitorsJob,
 };
 use touchline_lake::{Lake, LakeOptions};
+use touchline_pipeline::reports::rejected::chosen::Chosen;
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::config::Config;
 use touchline_schemas::control::{
-    Account, Actor, ControlDb, ControlError, Export, ExportRun, ExportTrigger, JobRun, Trigger,
+    Account, Actor, ControlDb, ControlError, Export, ExportRun, ExportTrigger, JobRun, Replayed, Trigger,
 };
 use touchline_schemas::paths::DataDir;
 use uuid::Uuid;
@@ -315,24 +319,13 @@ impl App {
     }
 
     /// Takes the lines of an import as they come, and returns when all of them are in the lake.
-    ///
-    /// Without a server on the same data directory the import uses its index of event ids; beside one it reads the ids
-    /// from the lake into an index of its own, and the server learns of the import from the log of the table.
     pub async fn import_batches(
         &self,
         tenant: Tenant,
         mut batches: Receiver<Vec<ImportedLine>>,
     ) -> anyhow::Result<ImportSummary> {
-        let lock = IngestLock::take(&self.data_dir)?;
-        let lake = self.open_lake().await?;
-        let own_folder = tempfile::tempdir()?;
-        let folder = if lock.is_some() { self.data_dir.event_ids() } else { own_folder.path().to_owned() };
-        let index = EventIdIndex::open(&folder, self.config.ingest.id_filter_bytes)?;
-        let node = format!("import-{}", Uuid::now_v7().simple());
-        let writer = LakeWriter::new(lake, self.control.clone(), self.clock.clone(), node, index);
-        let account = self.control.account(tenant.account_id).await?;
-        let mask_ip = account.and_then(|account| account.settings.mask_ip).unwrap_or(self.config.ingest.mask_ip);
-        let limits = ingest_limits(&self.config);
+        let BesideTheLog { writer, mask_ip, limits, guards: _guards } =
+            self.beside_the_log(tenant, format!("import-{}", Uuid::now_v7().simple())).await?;
         let commit_bytes = self.config.log.segment_bytes as usize;
         let (clock, enricher) = (self.clock.clone(), self.enricher()?);
         let mut importer = Importer::new(writer, tenant, clock, limits, enricher, mask_ip, commit_bytes);
@@ -344,6 +337,55 @@ impl App {
         refreshing.abort();
         let tally = importer.finish().await?;
         Ok(ImportSummary { stored: tally.stored, duplicates: tally.duplicates, rejected: tally.rejected })
+    }
+
+    /// Sends refused events again, with changes, and returns when those that pass are in the lake; a trial sends nothing.
+    /// It works beside a server as an import does.
+    pub async fn replay(
+        &self,
+        tenant: Tenant,
+        mut chosen: Chosen,
+        changes: &Changes,
+        is_trial: bool,
+    ) -> anyhow::Result<Vec<ReplayedEvent>> {
+        let BesideTheLog { writer, mask_ip, limits, guards: _guards } =
+            self.beside_the_log(tenant, format!("replay-{}", Uuid::now_v7().simple())).await?;
+        let max_events = limits.max_events_per_request;
+        let mut replayer = Replayer::new(writer, tenant, self.clock.clone(), limits, self.enricher()?, mask_ip);
+        let mut all = Vec::new();
+        while let Some(events) = chosen.try_next().await? {
+            for events in events.chunks(max_events) {
+                replayer.erased().refresh(&self.control).await?;
+                let replay = replayer.check(events, changes);
+                if is_trial {
+                    all.extend(replay.tried());
+                    continue;
+                }
+                if replay.passed() > 0 {
+                    let noted =
+                        Replayed { events: replay.passed(), set: changes.set_paths(), unset: changes.unset_paths() };
+                    self.control.note_replay(tenant, &noted, self.clock.now()).await?;
+                }
+                all.extend(replayer.store(replay).await?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// A writer of events that do not come through the log: as `node`, which commits nothing else.
+    ///
+    /// Without a server on the same data directory it uses the server's index of event ids; beside one it reads the ids
+    /// from the lake into an index of its own, and the server learns of its commits from the log of the table.
+    async fn beside_the_log(&self, tenant: Tenant, node: String) -> anyhow::Result<BesideTheLog> {
+        let lock = IngestLock::take(&self.data_dir)?;
+        let lake = self.open_lake().await?;
+        let own_folder = tempfile::tempdir()?;
+        let folder = if lock.is_some() { self.data_dir.event_ids() } else { own_folder.path().to_owned() };
+        let index = EventIdIndex::open(&folder, self.config.ingest.id_filter_bytes)?;
+        let writer = LakeWriter::new(lake, self.control.clone(), self.clock.clone(), node, index);
+        let account = self.control.account(tenant.account_id).await?;
+        let mask_ip = account.and_then(|account| account.settings.mask_ip).unwrap_or(self.config.ingest.mask_ip);
+        Ok(BesideTheLog { writer, mask_ip, limits: ingest_limits(&self.config), guards: (lock, own_folder) })
     }
 
     /// Brings what is left in the log to the lake, if no server does that: false beside a running one.
@@ -401,6 +443,15 @@ impl App {
         let lake = self.open_lake().await?;
         Ok(self.runner(self.query_engine(&lake)?)?.plan(job, request).await?)
     }
+}
+
+/// What writes events that do not come through the log.
+struct BesideTheLog {
+    writer: LakeWriter,
+    mask_ip: bool,
+    limits: Limits,
+    /// What must be there as long as the writer is.
+    guards: (Option<IngestLock>, TempDir),
 }
 
 /// The right to write the log of a data directory: held by one process at a time, and gone with it.

@@ -202,6 +202,9 @@ mod tests {
             "touchline sql SELECT --account acme --env test --format csv --param -1 --param x",
             "touchline rejected list --account acme --from 2026-03-01 --filter code=erased --limit 5 --json",
             "touchline rejected reasons --account acme --env test --format csv",
+            "touchline rejected show 019b765f-2c00-7000-a000-000000000001 --account acme --json",
+            "touchline rejected replay a b --account acme --set timestamp=2026-01-01 --unset /properties/url --dry-run",
+            "touchline rejected replay --account acme --env test --from 2026-03-01 --to 2026-04-01 --filter code=x --set a=1",
             "touchline erase --account acme --person a --person b --dry-run --requested-by me",
             "touchline sql-worker",
             "touchline doctor --json",
@@ -222,6 +225,9 @@ mod tests {
             "touchline import --format csv f --account a",
             "touchline jobs run",
             "touchline jobs run sessions --from yesterday",
+            "touchline rejected replay --account a --set a=1",
+            "touchline rejected replay x --account a --filter code=y",
+            "touchline rejected replay x --account a --set =1",
         ] {
             let error = Args::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

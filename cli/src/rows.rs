@@ -109,7 +109,8 @@ fn shown(column: &ArrayRef) -> ArrayRef {
     Arc::new(texts)
 }
 
-fn escaped(text: &str) -> String {
+/// A text with everything spelled out that a terminal would obey instead of showing it.
+pub fn escaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() {

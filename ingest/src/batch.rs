@@ -6,12 +6,10 @@ use touchline_schemas::event::TextField;
 use uuid::Builder;
 
 use crate::event_ids::IdHash;
+use crate::receive::answer::{ACCEPTED, DUPLICATE};
 use crate::receive::check::errors_json;
 use crate::receive::{Checked, ItemStatus, Receipt, Refusal, RejectedItem};
 use crate::record::{EncodedEvents, Rejected, RequestHead, put_head, put_rejected};
-
-const ACCEPTED: &str = "accepted";
-const DUPLICATE: &str = "duplicate";
 
 /// Checked items of one tenant that arrived together.
 #[derive(Debug)]

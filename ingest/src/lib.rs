@@ -12,6 +12,7 @@ pub mod log;
 pub mod normalize;
 pub mod receive;
 pub mod record;
+pub mod replay;
 
 mod batch;
 mod process;

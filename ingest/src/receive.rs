@@ -8,7 +8,8 @@ use touchline_schemas::event::{SOURCE_PLAUSIBLE, SOURCE_UMAMI};
 
 use crate::body::BodyError;
 
-mod answer;
+pub(crate) mod again;
+pub(crate) mod answer;
 pub(crate) mod check;
 mod conversion;
 pub(crate) mod events;

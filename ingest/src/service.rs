@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use touchline_enrich::Enricher;
 use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
+use touchline_schemas::tables::rejected_events::RefusedEvent;
 
 use crate::batch::Batch;
 use crate::body::{self, BodyError};
@@ -18,6 +19,7 @@ use crate::erased::ErasedIds;
 use crate::event_ids::HotWindow;
 use crate::log::{LogOptions, LogWriter, SegmentFile};
 use crate::receive::{self, Endpoint, Limits, Receipt, ReceiveError, RequestContext};
+use crate::replay::{Changes, Replay, ReplayedEvent, Terms};
 
 /// How ingest is set up.
 #[derive(Debug, Clone)]
@@ -121,6 +123,29 @@ impl Ingest {
     pub async fn receive(&self, origin: &Origin, endpoint: Endpoint, body: Bytes) -> Result<Receipt, ReceiveError> {
         let batch = self.inner.read(origin, endpoint, &body)?;
         drop(body);
+        self.append(batch).await
+    }
+
+    /// Changes refused events of a tenant, and checks them again.
+    pub fn check_again(&self, tenant: Tenant, mask_ip: bool, events: &[RefusedEvent], changes: &Changes) -> Replay {
+        let inner = &self.inner;
+        let erased = inner.erased.current();
+        let (limits, enricher) = (&inner.limits, &*inner.enricher);
+        let terms = Terms { tenant, now: inner.clock.now(), mask_ip, limits, enricher, erased: &erased };
+        Replay::check(events, changes, terms)
+    }
+
+    /// Makes those refused events durable that pass the check now; returns what became of each.
+    pub async fn replay(&self, replay: Replay) -> Result<Vec<ReplayedEvent>, ReceiveError> {
+        if replay.passed() == 0 {
+            return Ok(replay.refused());
+        }
+        let (batch, outcome) = replay.into_parts();
+        let receipt = self.append(batch).await?;
+        Ok(outcome.accepted(&receipt))
+    }
+
+    async fn append(&self, batch: Batch) -> Result<Receipt, ReceiveError> {
         // Inside the log's order: an event is a duplicate of what stands before it there.
         let appended = self.inner.log.append(|generation, out| {
             let mut hot = self.inner.hot.lock();
@@ -144,6 +169,7 @@ impl Inner {
         let mut context = RequestContext {
             tenant: origin.tenant,
             received_at,
+            arrived_at: received_at,
             mask_ip: origin.mask_ip,
             device,
             global_privacy_control: origin.global_privacy_control,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -59,6 +60,7 @@ fn send(enricher: &Enricher, endpoint: Endpoint, body: &str, way: Way) -> Outcom
     let mut context = RequestContext {
         tenant: Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Live },
         received_at: "2026-02-01T00:00:00Z".parse().unwrap(),
+        arrived_at: "2026-02-01T00:00:00Z".parse().unwrap(),
         mask_ip: true,
         device: way.device.map(|address| (address.parse::<IpAddr>().unwrap(), Some(FIREFOX))),
         global_privacy_control: way.global_privacy_control,
@@ -68,7 +70,8 @@ fn send(enricher: &Enricher, endpoint: Endpoint, body: &str, way: Way) -> Outcom
         erased: &Erasures::default(),
         entropy: &mut entropy,
     };
-    match read(endpoint, body.as_bytes(), &mut context).unwrap().remove(0) {
+    let anew = OnceCell::new();
+    match read(endpoint, body.as_bytes(), &anew, &mut context).unwrap().remove(0) {
         Checked::Accepted { event, .. } => {
             let texts = TextField::ALL.into_iter().filter_map(|field| Some((field.column(), event.get(field)?.into())));
             Outcome::Stored(texts.collect())

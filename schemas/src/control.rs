@@ -26,6 +26,7 @@ mod migrations;
 mod moment;
 mod passwords;
 mod pending_erasures;
+mod replays;
 mod scopes;
 mod users;
 
@@ -66,6 +67,7 @@ pub use leases::LeaseState;
 pub use migrations::Migrator;
 pub use passwords::{Password, PasswordHash};
 pub use pending_erasures::PendingErasure;
+pub use replays::Replayed;
 pub use scopes::{Scope, Scopes, ScopesError};
 pub use users::{NewUser, Role, UnknownRole, User};
 

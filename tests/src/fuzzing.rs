@@ -99,6 +99,7 @@ fn receive(endpoint: Endpoint, bytes: &[u8]) {
     let mut context = RequestContext {
         tenant: Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Live },
         received_at: received_at(),
+        arrived_at: received_at(),
         mask_ip: true,
         device: None,
         global_privacy_control: bytes.len().is_multiple_of(2),

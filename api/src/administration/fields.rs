@@ -26,6 +26,11 @@ impl Fields {
         Self { what, members, errors: Vec::new() }
     }
 
+    /// Whether the member `name` is there, and neither read yet nor null.
+    pub fn has(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// The member `name`, which must be there, in the form that `read` takes; `form` says which that is.
     pub fn required<T>(&mut self, name: &str, form: &str, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
         if self.members.get(name).is_none_or(Value::is_null) {

@@ -12,7 +12,9 @@ use crate::report::answer;
 use crate::report::params::{AnswerParams, PageParams, Parameter, RangeParams};
 use crate::report::{Asked, ReportRows};
 
+pub mod event;
 pub mod reasons;
+pub mod replay;
 
 const TAKEN: [Parameter; 3] = [Parameter::Filter, Parameter::Limit, Parameter::Cursor];
 

@@ -1,4 +1,4 @@
-//! `touchline rejected`: list, reasons.
+//! `touchline rejected`: list, reasons, show, replay.
 
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
@@ -13,9 +13,13 @@ use touchline_schemas::Tenant;
 use touchline_schemas::tables::rejected_events as column;
 
 use super::{Context, Outcome, Usage};
+use crate::app::App;
 use crate::args::EnvironmentArg;
 use crate::output::Output;
 use crate::rows::{RowsFormat, print};
+
+mod replay;
+mod show;
 
 /// What can be done with refused events.
 #[derive(Debug, Subcommand)]
@@ -23,24 +27,42 @@ pub enum RejectedCommand {
     /// Lists them, newest first, with their reasons; as CSV and JSON also with their bytes.
     List(ListArgs),
     /// Counts them by reason and endpoint, most first.
-    Reasons(WhichArgs),
+    Reasons(ReasonsArgs),
+    /// Shows everything that is kept of one.
+    Show(show::ShowArgs),
+    /// Sends them again, with changes: through the endpoint that refused them, and into the same dedup.
+    Replay(replay::ReplayArgs),
 }
 
-/// Which refused events.
+/// Whose refused events.
 #[derive(Debug, Args)]
-pub struct WhichArgs {
+pub struct TenantArgs {
     /// Slug of the account.
     #[arg(long, value_name = "SLUG")]
     account: String,
     /// Environment whose events were refused.
     #[arg(long = "env", value_enum, default_value = "live")]
     environment: EnvironmentArg,
+}
+
+/// Which days' refused events.
+#[derive(Debug, Args)]
+pub struct DaysArgs {
     /// First day of arrival, UTC [default: the first].
     #[arg(long, value_name = "DATE")]
     from: Option<NaiveDate>,
     /// Day after the last, UTC [default: the last].
     #[arg(long, value_name = "DATE")]
     to: Option<NaiveDate>,
+}
+
+/// What `reasons` takes.
+#[derive(Debug, Args)]
+pub struct ReasonsArgs {
+    #[command(flatten)]
+    tenant: TenantArgs,
+    #[command(flatten)]
+    days: DaysArgs,
     /// Form of the answer [default: table; json with --json].
     #[arg(long, value_enum)]
     format: Option<RowsFormat>,
@@ -50,7 +72,9 @@ pub struct WhichArgs {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    which: WhichArgs,
+    tenant: TenantArgs,
+    #[command(flatten)]
+    days: DaysArgs,
     /// Only events with this value, as in code=timestamp_invalid: of rejected_id, event_id, event_type, code or source.
     /// May be given for several.
     #[arg(long = "filter", value_name = "COLUMN=VALUE")]
@@ -58,6 +82,9 @@ pub struct ListArgs {
     /// The most events to list.
     #[arg(long, default_value_t = 20)]
     limit: usize,
+    /// Form of the answer [default: table; json with --json].
+    #[arg(long, value_enum)]
+    format: Option<RowsFormat>,
 }
 
 /// What stands behind the rows in JSON.
@@ -73,6 +100,8 @@ pub async fn run(command: RejectedCommand, context: &Context) -> anyhow::Result<
     match command {
         RejectedCommand::List(args) => list(args, context).await?,
         RejectedCommand::Reasons(args) => run_reasons(args, context).await?,
+        RejectedCommand::Show(args) => show::run(args, context).await?,
+        RejectedCommand::Replay(args) => replay::run(args, context).await?,
     }
     Ok(Outcome::Done)
 }
@@ -80,45 +109,51 @@ pub async fn run(command: RejectedCommand, context: &Context) -> anyhow::Result<
 async fn list(args: ListArgs, context: &Context) -> anyhow::Result<()> {
     let filters = args.filters.iter().map(|filter| pair(filter)).collect::<Result<_, _>>()?;
     let page = Page { after: None, limit: Some(args.limit) };
-    let params = Params { range: args.which.range(), filters, page };
-    let (engine, tenant) = args.which.open(context).await?;
+    let params = Params { range: args.days.range(), filters, page };
+    let (engine, tenant) = args.tenant.open(context).await?;
     let found = rejected::query(&engine, tenant, &params).await.map_err(refused)?;
-    args.which.answer(found, context.output).await
+    answer(found, args.format, context.output).await
 }
 
-async fn run_reasons(args: WhichArgs, context: &Context) -> anyhow::Result<()> {
-    let (engine, tenant) = args.open(context).await?;
-    let found = reasons::query(&engine, tenant, args.range()).await.map_err(refused)?;
-    args.answer(found, context.output).await
+async fn run_reasons(args: ReasonsArgs, context: &Context) -> anyhow::Result<()> {
+    let (engine, tenant) = args.tenant.open(context).await?;
+    let found = reasons::query(&engine, tenant, args.days.range()).await.map_err(refused)?;
+    answer(found, args.format, context.output).await
 }
 
-impl WhichArgs {
+impl DaysArgs {
     fn range(&self) -> TimeRange {
         let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
         TimeRange { from: self.from.map(midnight), to: self.to.map(midnight) }
     }
+}
+
+impl TenantArgs {
+    async fn tenant(&self, app: &App) -> anyhow::Result<Tenant> {
+        let account_id = app.account(&self.account).await?.id;
+        Ok(Tenant { account_id, environment: self.environment.into() })
+    }
 
     async fn open(&self, context: &Context) -> anyhow::Result<(QueryEngine, Tenant)> {
         let app = context.app().await?;
-        let account = app.account(&self.account).await?;
-        let engine = app.query_engine(&app.open_lake().await?)?;
-        Ok((engine, Tenant { account_id: account.id, environment: self.environment.into() }))
+        let tenant = self.tenant(&app).await?;
+        Ok((app.query_engine(&app.open_lake().await?)?, tenant))
     }
+}
 
-    async fn answer(&self, found: Answer, output: Output) -> anyhow::Result<()> {
-        let format = RowsFormat::or_of(self.format, output);
-        let Answer { schema, batches, meta } = found;
-        let meta = Meta { lake_version: meta.lake_version, watermark: meta.watermark, definition: meta.definition };
-        match format {
-            RowsFormat::Csv | RowsFormat::Json => print(&schema, batches, &meta, format, output).await,
-            RowsFormat::Table => {
-                // A body may have any size.
-                let places = schema.fields().iter().enumerate().filter(|(_, field)| field.name() != column::BODY);
-                let places: Vec<usize> = places.map(|(place, _)| place).collect();
-                let shown = schema.project(&places).context("a column is gone")?.into();
-                let rows = batches.map(move |rows| rows.and_then(|rows| Ok(rows.project(&places)?)));
-                print(&shown, rows, &meta, format, output).await
-            }
+async fn answer(found: Answer, format: Option<RowsFormat>, output: Output) -> anyhow::Result<()> {
+    let format = RowsFormat::or_of(format, output);
+    let Answer { schema, batches, meta } = found;
+    let meta = Meta { lake_version: meta.lake_version, watermark: meta.watermark, definition: meta.definition };
+    match format {
+        RowsFormat::Csv | RowsFormat::Json => print(&schema, batches, &meta, format, output).await,
+        RowsFormat::Table => {
+            // A body may have any size.
+            let places = schema.fields().iter().enumerate().filter(|(_, field)| field.name() != column::BODY);
+            let places: Vec<usize> = places.map(|(place, _)| place).collect();
+            let shown = schema.project(&places).context("a column is gone")?.into();
+            let rows = batches.map(move |rows| rows.and_then(|rows| Ok(rows.project(&places)?)));
+            print(&shown, rows, &meta, format, output).await
         }
     }
 }

@@ -104,6 +104,7 @@ impl Importer {
             let mut context = RequestContext {
                 tenant: self.tenant,
                 received_at,
+                arrived_at: received_at,
                 mask_ip: self.mask_ip,
                 device: None,
                 global_privacy_control: false,

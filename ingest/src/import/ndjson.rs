@@ -11,6 +11,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher13;
 
+use crate::receive::check::TOO_LARGE;
+
 /// Prefix of the ids that NDJSON lines without an id are given.
 const ID_PREFIX: &str = "line_";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -72,7 +74,7 @@ impl RefusedReason {
     /// The reason as a stable word, for the column `code` of `rejected_events`.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::TooLong { .. } => "event_too_large",
+            Self::TooLong { .. } => TOO_LARGE,
             Self::InvalidJson { .. } => "invalid_json",
             Self::InvalidCombined(_) => "invalid_log_line",
         }

@@ -71,12 +71,14 @@ pub enum LakeWriterError {
 }
 
 /// What became of some requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// The version of `events` that has them.
     pub version: i64,
     /// Their counts.
     pub tally: Tally,
+    /// The events of them that were new.
+    pub stored: Vec<IdHash>,
 }
 
 /// Moves segments into the lake.
@@ -183,18 +185,18 @@ impl LakeWriter {
             match events.commit(commit, self.clock.now()).await {
                 Ok(version) => {
                     let tally = fresh.counter.total();
-                    self.index.add(fresh.ids, version)?;
+                    self.index.add(fresh.ids.clone(), version)?;
                     metrics::counter!("touchline_events_stored_total").increment(tally.stored);
                     metrics::counter!("touchline_events_duplicate_total").increment(tally.duplicates);
                     metrics::counter!("touchline_events_rejected_total").increment(tally.rejected);
-                    return Ok(Written { version, tally });
+                    return Ok(Written { version, tally, stored: fresh.ids });
                 }
                 Err(LakeError::Conflict { .. }) => events.refresh().await?,
                 Err(other) => return Err(other.into()),
             };
             // The commit that was in the way may be our own, whose answer was lost.
             if let Some(version) = self.committed_as(number).await? {
-                return Ok(Written { version, tally: fresh.counter.total() });
+                return Ok(Written { version, tally: fresh.counter.total(), stored: fresh.ids });
             }
             based_on = catch_up(&mut self.index, &events).await?;
             // Another writer may have brought events of ours: then it has to be decided anew what is new.

@@ -53,7 +53,8 @@ impl Consent {
         for (_, value) in members.filter(|(name, _)| name == CONSENT) {
             let Ok(said) = serde_json::from_str::<Members<'_>>(value.get()) else { continue };
             let allows = |purpose: &str| {
-                let mut words = said.0.iter().filter(|(name, _)| name.eq_ignore_ascii_case(purpose)).map(|(_, word)| word.get());
+                let mut words =
+                    said.0.iter().filter(|(name, _)| name.eq_ignore_ascii_case(purpose)).map(|(_, word)| word.get());
                 words.all(|word| matches!(word, "true" | "null"))
             };
             consent.analytics &= allows("analytics");

@@ -4,6 +4,11 @@ use serde::Serialize;
 
 use crate::log::LogError;
 
+/// The status of an item that is new as far as the hot window knows.
+pub(crate) const ACCEPTED: &str = "accepted";
+/// The status of an item that was sent before.
+pub(crate) const DUPLICATE: &str = "duplicate";
+
 /// Why a value was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
@@ -37,6 +42,13 @@ pub struct ItemStatus {
     pub event_type: String,
     /// `accepted` or `duplicate`.
     pub status: &'static str,
+}
+
+impl ItemStatus {
+    /// Whether it was stored before, as far as the hot window knows.
+    pub fn is_duplicate(&self) -> bool {
+        self.status == DUPLICATE
+    }
 }
 
 /// The answer to a request whose items are durable. sent = accepted + duplicates + rejected.

@@ -51,6 +51,9 @@ pub struct RequestContext<'r> {
     pub tenant: Tenant,
     /// When it arrived.
     pub received_at: DateTime<Utc>,
+    /// When its items arrived for the first time: the time of those that say none, and what clients' clocks are compared
+    /// with.
+    pub arrived_at: DateTime<Utc>,
     /// Whether addresses are masked before they are stored.
     pub mask_ip: bool,
     /// The client's address and user agent, where the client is the visitor's own device (a publishable key).
@@ -199,7 +202,7 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
             limits.max_event_bytes,
             incoming.raw.len()
         );
-        errors.push("", "event_too_large", detail);
+        errors.push("", TOO_LARGE, detail);
     }
     let event_type = match (incoming.event_type, incoming.implied_type) {
         (_, Some(implied)) => Some(Cow::Borrowed(implied)),
@@ -224,7 +227,7 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
         Some((name, value)) => errors.time(name, value, incoming.clock_behind, context),
         None => errors.age(incoming.age, context),
     }
-    .unwrap_or(context.received_at);
+    .unwrap_or(context.arrived_at);
     let mut members = incoming.properties.and_then(|value| errors.properties(value, limits)).unwrap_or_default();
     let consent = Consent::said_in(members.0.iter().chain(&incoming.others));
     if !consent.analytics {
@@ -350,10 +353,13 @@ fn refusal_without_consent(index: u32, source: &'static str) -> Refusal<'static>
     Refusal { index, event_id: None, event_type: None, errors, raw: "", source }
 }
 
+/// The code of an item that is larger than an event may be: only its beginning is kept.
+pub(crate) const TOO_LARGE: &str = "event_too_large";
+
 /// The code of an item of a person who was erased.
-const ERASED: &str = "erased";
+pub(crate) const ERASED: &str = "erased";
 /// The code of an item that its person does not want to be kept.
-const CONSENT_MISSING: &str = "consent_missing";
+pub(crate) const CONSENT_MISSING: &str = "consent_missing";
 
 /// Sets what the members say.
 fn set_members<'a>(event: &mut Event<'a>, members: &Members<'a>, reading: Reading<'_>) {
@@ -504,7 +510,7 @@ impl Errors {
         if age.is_zero() {
             return None;
         }
-        self.within_limits("offset", context.received_at.checked_sub_signed(age)?, context)
+        self.within_limits("offset", context.arrived_at.checked_sub_signed(age)?, context)
     }
 
     fn within_limits(

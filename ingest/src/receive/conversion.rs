@@ -20,6 +20,11 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
             detail: "`conversion` must be an object".into(),
         })?;
     }
+    Ok(vec![conversion(raw, members, context)])
+}
+
+/// Reads one conversion: `raw`, and its members.
+pub(super) fn conversion<'a>(raw: &'a str, members: Members<'a>, context: &mut RequestContext<'_>) -> Checked<'a> {
     let mut incoming =
         Incoming { raw, source: SOURCE_CONVERSION, key_suffix: Some("conversion"), ..Incoming::default() };
     for (name, value) in members.0 {
@@ -39,5 +44,5 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
             }
         }
     }
-    Ok(vec![check(incoming, context)])
+    check(incoming, context)
 }

@@ -11,6 +11,11 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
     require_object(body)?;
     let raw = std::str::from_utf8(body).map_err(|error| ReceiveError::InvalidJson { detail: error.to_string() })?;
     let members: Members<'a> = serde_json::from_str(raw)?;
+    Ok(vec![identify(raw, members, context)])
+}
+
+/// Reads one identification: `raw`, and its members.
+pub(super) fn identify<'a>(raw: &'a str, members: Members<'a>, context: &mut RequestContext<'_>) -> Checked<'a> {
     let mut incoming = Incoming {
         raw,
         source: SOURCE_NATIVE,
@@ -31,7 +36,7 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
         }
     }
     if let Some(refusal) = erased(&incoming, context).or_else(|| without_consent(&incoming)) {
-        return Ok(vec![Checked::Refused(refusal)]);
+        return Checked::Refused(refusal);
     }
     if incoming.user_id.is_none_or(|value| matches!(value.get(), "null" | "\"\"")) {
         let errors = vec![FieldError {
@@ -40,14 +45,8 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
             detail: "`user_id` is required".into(),
         }];
         let event_type = Some(IDENTIFY.into());
-        return Ok(vec![Checked::Refused(Refusal {
-            index: 0,
-            event_id: None,
-            event_type,
-            errors,
-            raw,
-            source: SOURCE_NATIVE,
-        })]);
+        let source = SOURCE_NATIVE;
+        return Checked::Refused(Refusal { index: 0, event_id: None, event_type, errors, raw, source });
     }
-    Ok(vec![check(incoming, context)])
+    check(incoming, context)
 }

@@ -110,6 +110,11 @@ pub(super) fn key(body: &[u8]) -> Option<String> {
     beside.map(Cow::into_owned).or_else(in_batch)
 }
 
+/// Reads one event without what stood beside it.
+pub(super) fn alone<'a>(raw: &'a str, index: u32, context: &mut RequestContext<'_>) -> Checked<'a> {
+    event(raw, index, None, context)
+}
+
 fn event<'a>(raw: &'a str, index: u32, sent_at: Option<&'a RawValue>, context: &mut RequestContext<'_>) -> Checked<'a> {
     let members = match serde_json::from_str::<Members<'a>>(raw) {
         Ok(members) => members,
@@ -122,7 +127,7 @@ fn event<'a>(raw: &'a str, index: u32, sent_at: Option<&'a RawValue>, context: &
         source: SOURCE_POSTHOG,
         numeric_ids: true,
         foreign_types: true,
-        clock_behind: clock_behind(sent_at, context.received_at),
+        clock_behind: clock_behind(sent_at, context.arrived_at),
         event_type: Some(("event", RawValue::NULL)),
         ..Incoming::default()
     };
@@ -140,7 +145,7 @@ fn event<'a>(raw: &'a str, index: u32, sent_at: Option<&'a RawValue>, context: &
             "properties" => properties = Some(value),
             "offset" => incoming.age = age(value),
             "sent_at" if sent_at.is_none() => {
-                incoming.clock_behind = clock_behind(Some(value), context.received_at);
+                incoming.clock_behind = clock_behind(Some(value), context.arrived_at);
             }
             "api_key" | "token" | "sent_at" | "type" => {}
             _ => incoming.others.push((name, value)),

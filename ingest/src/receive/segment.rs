@@ -54,6 +54,12 @@ impl MessageType {
         })
     }
 
+    /// The type of a message that did not say it, by the type of the event that it was to become.
+    fn of_event(event_type: &str) -> Self {
+        let all = [Self::Page, Self::Screen, Self::Identify, Self::Group, Self::Alias];
+        all.into_iter().find(|kind| kind.event_type() == Some(event_type)).unwrap_or(Self::Track)
+    }
+
     /// The type of the event; a tracked one names its own.
     const fn event_type(self) -> Option<&'static str> {
         Some(match self {
@@ -149,6 +155,12 @@ fn batch(body: &[u8]) -> Result<(Vec<&RawValue>, Common<'_>), ReceiveError> {
     }
 }
 
+/// Reads one message without what stood beside it. `event_type` is what it was to become.
+pub(super) fn alone<'a>(raw: &'a str, event_type: &str, index: u32, context: &mut RequestContext<'_>) -> Checked<'a> {
+    let implied = MessageType::of_event(event_type);
+    message(raw, index, SOURCE_SEGMENT, Some(implied), Common::default(), context)
+}
+
 /// Reads one message. `implied` is its type if it does not say one.
 fn message<'a>(
     raw: &'a str,
@@ -198,7 +210,7 @@ fn message<'a>(
     incoming.timestamp = incoming.timestamp.or(original);
     // A message that a server has received before, as in an export, has its time put right already.
     if !was_received {
-        incoming.clock_behind = clock_behind(sent_at, context.received_at);
+        incoming.clock_behind = clock_behind(sent_at, context.arrived_at);
     }
     let kind = match said_type {
         None => implied,
@@ -214,9 +226,9 @@ fn message<'a>(
 }
 
 /// By how much the client's clock is behind ours, when it says when it sent.
-pub(super) fn clock_behind(sent_at: Option<&RawValue>, received_at: DateTime<Utc>) -> TimeDelta {
+pub(super) fn clock_behind(sent_at: Option<&RawValue>, arrived_at: DateTime<Utc>) -> TimeDelta {
     let sent_at = sent_at.and_then(text_of).as_deref().and_then(timestamp::parse);
-    sent_at.map_or(TimeDelta::zero(), |sent_at| received_at - sent_at)
+    sent_at.map_or(TimeDelta::zero(), |sent_at| arrived_at - sent_at)
 }
 
 fn read_context<'a>(incoming: &mut Incoming<'a>, kind: MessageType, context: &'a RawValue) {

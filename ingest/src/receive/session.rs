@@ -10,17 +10,22 @@ use crate::normalize::properties::Members;
 pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Result<Vec<Checked<'a>>, ReceiveError> {
     require_object(body)?;
     let outer: Members<'a> = serde_json::from_slice(body)?;
-    let Some((_, session)) = outer.0.into_iter().find(|(name, _)| name == "session") else {
+    let Some((_, wrapped)) = outer.0.into_iter().find(|(name, _)| name == "session") else {
         return Err(ReceiveError::MissingField {
             pointer: "/session".into(),
             detail: "`session` is required: an object".into(),
         });
     };
-    let raw = session.get();
+    let raw = wrapped.get();
     let members: Members<'a> = serde_json::from_str(raw).map_err(|_| ReceiveError::WrongType {
         pointer: "/session".into(),
         detail: "`session` must be an object".into(),
     })?;
+    Ok(vec![session(raw, members, context)])
+}
+
+/// Reads one session: `raw`, and its members.
+pub(super) fn session<'a>(raw: &'a str, members: Members<'a>, context: &mut RequestContext<'_>) -> Checked<'a> {
     let mut incoming = Incoming {
         raw,
         source: SOURCE_NATIVE,
@@ -41,5 +46,5 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
             _ => incoming.others.push((name, value)),
         }
     }
-    Ok(vec![check(incoming, context)])
+    check(incoming, context)
 }

@@ -64,6 +64,7 @@ fn read_all(endpoint: Endpoint, body: &str) -> Result<Vec<Value>, ReceiveError> 
     let mut context = RequestContext {
         tenant,
         received_at: now(),
+        arrived_at: now(),
         mask_ip: true,
         device: Some(("203.0.113.77".parse().unwrap(), Some("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"))),
         global_privacy_control: false,

@@ -167,6 +167,7 @@ mod tests {
         let mut context = RequestContext {
             tenant: tenant(),
             received_at: "2026-02-01T00:00:00Z".parse().unwrap(),
+            arrived_at: "2026-02-01T00:00:00Z".parse().unwrap(),
             mask_ip: true,
             device: None,
             global_privacy_control: false,

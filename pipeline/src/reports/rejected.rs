@@ -9,6 +9,7 @@ use super::rows::{ListKey, Page, filtered, filters};
 use super::{Answer, TimeRange};
 use crate::{PipelineError, QueryEngine};
 
+pub mod chosen;
 pub mod reasons;
 
 /// Name and version of what a refused event is.
@@ -44,7 +45,8 @@ pub const COLUMNS: [&str; 8] = [
 ];
 
 /// What rows can be chosen by.
-const FILTERS: [&str; 5] = [column::REJECTED_ID, column::EVENT_ID, column::EVENT_TYPE, column::CODE, column::SOURCE];
+pub const FILTERS: [&str; 5] =
+    [column::REJECTED_ID, column::EVENT_ID, column::EVENT_TYPE, column::CODE, column::SOURCE];
 
 /// Events that arrived in the range and were refused.
 pub async fn query(engine: &QueryEngine, tenant: Tenant, params: &Params) -> Result<Answer, PipelineError> {

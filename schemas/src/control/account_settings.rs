@@ -12,7 +12,7 @@ use super::accounts::{AccountSettings, CHANNEL_RULES, ConversionValue, Goal, Goa
 use crate::config::SessionsConfig;
 
 /// The names of all settings, in the order in which they are shown.
-pub const SETTINGS: [&str; 13] = [
+pub const SETTINGS: [&str; 14] = [
     "time_zone",
     "own_domains",
     "tracked_domains",

@@ -77,6 +77,7 @@ pub(super) enum Action {
     ExportChange,
     ExportRotateKey,
     ExportDelete,
+    RejectedReplay,
 }
 
 impl Action {
@@ -98,6 +99,7 @@ impl Action {
             Self::ExportChange => "export.change",
             Self::ExportRotateKey => "export.rotate_key",
             Self::ExportDelete => "export.delete",
+            Self::RejectedReplay => "rejected.replay",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `rejected_events`: one row per refused event, with its bytes as they came. Written by ingest only.
 
 use arrow::datatypes::Field;
+use chrono::{DateTime, Utc};
 
 use super::{instant, text};
 
@@ -35,4 +36,25 @@ pub fn fields() -> Vec<Field> {
         text(BODY),
         text(SOURCE),
     ]
+}
+
+/// A row as values, for what looks at refused events one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedEvent {
+    /// [`REJECTED_ID`]
+    pub rejected_id: String,
+    /// [`RECEIVED_AT`]
+    pub received_at: DateTime<Utc>,
+    /// [`EVENT_ID`]
+    pub event_id: Option<String>,
+    /// [`EVENT_TYPE`]
+    pub event_type: Option<String>,
+    /// [`CODE`]
+    pub code: String,
+    /// [`ERRORS`]
+    pub errors: String,
+    /// [`BODY`]; none if nothing of it is kept.
+    pub body: Option<String>,
+    /// [`SOURCE`]
+    pub source: String,
 }

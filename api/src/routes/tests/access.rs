@@ -9,6 +9,7 @@ use touchline_schemas::control::{AccountStatus, KeyKind, NewErasure, Scope};
 
 use super::administration::{NOBODY, export_id, key_id, send, user_id};
 use super::formats::{REPORTS, address, filled};
+use super::rejected::refused;
 use crate::test_support::{Answer, TestApi, start};
 
 /// Operations that answer without a key.
@@ -17,7 +18,7 @@ const OPEN: [&str; 7] =
 
 /// Bodies of the operations that take one, to which they answer with success. `{new}` stands for a word that nothing is
 /// called yet.
-const BODIES: [(&str, &str, &str); 20] = [
+const BODIES: [(&str, &str, &str); 21] = [
     ("POST", "/api/v1/events", r#"{"events":[{"event_type":"page_view","visitor_id":"v1"}]}"#),
     ("POST", "/api/v1/sessions", r#"{"session":{"visitor_id":"v1","url":"https://x.example/"}}"#),
     ("POST", "/api/v1/conversions", r#"{"conversion_type":"purchase","visitor_id":"v1"}"#),
@@ -33,6 +34,7 @@ const BODIES: [(&str, &str, &str); 20] = [
     ("PATCH", "/api/v1/settings", r#"{"mask_ip":true}"#),
     ("POST", "/api/v1/users", r#"{"email":"{new}@mail.example","role":"analyst","password":"correct horse battery"}"#),
     ("PATCH", "/api/v1/users/{user_id}", r#"{"role":"analyst"}"#),
+    ("POST", "/api/v1/rejected/replay", r#"{"filter":{"code":"{new}"},"dry_run":true}"#),
     ("POST", "/api/v1/erasures", r#"{"ids":["{new}"],"dry_run":true}"#),
     (
         "POST",
@@ -103,6 +105,7 @@ impl Operation {
             ("users", "user_id") => Part::Own(user_id(api, account).await),
             ("exports", "export_id") => Part::Own(export_id(api, account).await),
             ("erasures", "erasure_id") => Part::Own(erasure_id(api, account).await),
+            ("rejected", "rejected_id") => Part::Own(refused(api, "{}").await),
             ("people", "id") => Part::Own("00plain".to_owned()),
             ("reports", "id") => Part::Own("welcome".to_owned()),
             ("accounts", "account_id") => Part::Installation(other_account(api).await.to_string()),
