@@ -60,12 +60,12 @@ fn text(shown: &Shown, written: impl Fn(&str) -> String) -> String {
     let received_at = shown.received_at.format("%F %T%.6f UTC").to_string();
     let lines = [
         ("rejected_id", shown.rejected_id.as_str()),
-        ("received_at", &received_at),
+        ("received_at", received_at.as_str()),
         ("event_id", shown.event_id.as_deref().unwrap_or_default()),
         ("event_type", shown.event_type.as_deref().unwrap_or_default()),
-        ("code", &shown.code),
+        ("code", shown.code.as_str()),
         ("errors", shown.errors.get()),
-        ("source", &shown.source),
+        ("source", shown.source.as_str()),
         ("body", shown.body.as_deref().unwrap_or("nothing of it is kept")),
     ];
     lines.map(|(name, value)| format!("{name:12}{}", written(value))).join("\n")
