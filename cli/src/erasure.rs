@@ -82,7 +82,7 @@ mod tests {
 
     use chrono::TimeDelta;
     use tokio_util::sync::CancellationToken;
-    use touchline_ingest::import::ndjson::{ImportedEvent, ImportedLine};
+    use touchline_ingest::import::ndjson::{Form, ImportedEvent, ImportedLine};
     use touchline_jobs::erase::{Certificate, Erased, Eraser, Needles, Person, erase_rows};
     use touchline_schemas::clock::Clock as _;
     use touchline_schemas::config::Config;
@@ -139,7 +139,11 @@ mod tests {
             let account = app.control.create_account("shop", "Shop", clock.now()).await.expect("is created");
             let (lines, batches) = tokio::sync::mpsc::channel(1);
             let events = EVENTS.into_iter().zip(1..).map(|(json, number)| {
-                ImportedLine::Event(ImportedEvent { event_id: number.to_string(), json: json.to_owned() })
+                ImportedLine::Event(ImportedEvent {
+                    event_id: number.to_string(),
+                    json: json.to_owned(),
+                    form: Form::Native,
+                })
             });
             lines.send(events.collect()).await.expect("is taken");
             drop(lines);

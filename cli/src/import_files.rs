@@ -9,7 +9,8 @@ use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
 use tokio::sync::mpsc::Sender;
 use touchline_ingest::import::combined::CombinedReader;
-use touchline_ingest::import::ndjson::{ImportedLine, NdjsonReader};
+use touchline_ingest::import::csv::{CsvOptions, CsvReader};
+use touchline_ingest::import::ndjson::{Form, ImportedLine, NdjsonReader};
 use touchline_schemas::config::IngestConfig;
 
 use crate::commands::import::ImportFormat;
@@ -51,6 +52,7 @@ pub fn total_size_bytes(files: &[PathBuf]) -> u64 {
 pub fn read(
     files: &[PathBuf],
     format: ImportFormat,
+    csv: &CsvOptions,
     limits: ReadLimits,
     progress: &ProgressBar,
     batches: &Sender<Vec<ImportedLine>>,
@@ -60,7 +62,9 @@ pub fn read(
         let context = || format!("cannot read {}", path.display());
         let reader = open(path, progress).with_context(context)?;
         let lines: Box<dyn Iterator<Item = io::Result<ImportedLine>>> = match format {
-            ImportFormat::Ndjson => Box::new(NdjsonReader::new(reader, limits.max_line_bytes)),
+            ImportFormat::Ndjson => Box::new(NdjsonReader::new(reader, Form::Native, limits.max_line_bytes)),
+            ImportFormat::Segment => Box::new(NdjsonReader::new(reader, Form::Segment, limits.max_line_bytes)),
+            ImportFormat::Csv => Box::new(CsvReader::new(reader, csv, limits.max_line_bytes).with_context(context)?),
             ImportFormat::Combined => Box::new(CombinedReader::new(reader, limits.max_line_bytes)),
         };
         send(lines, limits, batches).with_context(context)?;
@@ -137,7 +141,8 @@ mod tests {
             file.write_all(&bytes).expect("written");
             let (sender, mut receiver) = tokio::sync::mpsc::channel(8);
             let files = [file.path().to_owned()];
-            read(&files, ImportFormat::Ndjson, LIMITS, &ProgressBar::hidden(), &sender).expect(name);
+            read(&files, ImportFormat::Ndjson, &CsvOptions::default(), LIMITS, &ProgressBar::hidden(), &sender)
+                .expect(name);
             drop(sender);
             let mut batches = Vec::new();
             while let Ok(batch) = receiver.try_recv() {
@@ -151,7 +156,9 @@ mod tests {
     fn a_missing_file_is_named() {
         let (sender, _receiver) = tokio::sync::mpsc::channel(8);
         let files = [PathBuf::from("no/such/file")];
-        let error = read(&files, ImportFormat::Combined, LIMITS, &ProgressBar::hidden(), &sender).expect_err("missing");
+        let read =
+            read(&files, ImportFormat::Combined, &CsvOptions::default(), LIMITS, &ProgressBar::hidden(), &sender);
+        let error = read.expect_err("missing");
         assert!(format!("{error:#}").contains("no/such/file"), "{error:#}");
     }
 }

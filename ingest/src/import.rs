@@ -4,6 +4,7 @@
 //! one that was broken off, stores nothing twice.
 
 pub mod combined;
+pub mod csv;
 mod importer;
 pub mod ndjson;
 

@@ -16,7 +16,7 @@ pub(crate) mod events;
 mod identify;
 mod plausible;
 mod posthog;
-mod segment;
+pub(crate) mod segment;
 mod session;
 mod surroundings;
 mod transcript;

@@ -25,7 +25,7 @@ CLIENTS = [
     Client(f"{NEWER} 0.4.6", (NEWER,), frozenset({"/api/event"})),
 ]
 # The newer one tells how long a page was looked at when it is left: no part of the story, and stored like any event.
-ENGAGEMENT = "engagement"
+ENGAGEMENT = "$page_leave"
 
 
 def main(node_modules: str, chromium: str) -> int:

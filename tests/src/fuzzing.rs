@@ -9,7 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use touchline_enrich::Enricher;
 use touchline_ingest::event_ids::IdHash;
 use touchline_ingest::import::combined::CombinedReader;
-use touchline_ingest::import::ndjson::{ImportedLine, NdjsonReader};
+use touchline_ingest::import::csv::{CsvOptions, CsvReader};
+use touchline_ingest::import::ndjson::{Form, ImportedLine, NdjsonReader};
 use touchline_ingest::receive::{self, Checked, Endpoint, Limits, MessageType, Refusal, RequestContext, SegmentCall};
 use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
 use touchline_schemas::control::Erasures;
@@ -18,7 +19,7 @@ use touchline_schemas::{AccountId, Environment, Tenant};
 use uuid::Uuid;
 
 /// What can be given bytes, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("events", Target::Receiver(Endpoint::Events)),
     ("session", Target::Receiver(Endpoint::Session)),
     ("conversion", Target::Receiver(Endpoint::Conversion)),
@@ -30,6 +31,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("umami", Target::Receiver(Endpoint::Umami)),
     ("access_log", Target::AccessLog),
     ("ndjson", Target::Ndjson),
+    ("csv", Target::Csv),
 ];
 
 /// What is given bytes.
@@ -41,6 +43,8 @@ pub enum Target {
     AccessLog,
     /// A file of native events.
     Ndjson,
+    /// A file of rows.
+    Csv,
 }
 
 /// Its patterns take a moment to compile.
@@ -65,8 +69,16 @@ impl Target {
             Self::AccessLog => {
                 lines(CombinedReader::new(BufReader::new(bytes), MAX_LINE_BYTES).map_while(Result::ok), bytes);
             }
+            Self::Csv => {
+                if let Ok(rows) = CsvReader::new(BufReader::new(bytes), &CsvOptions::default(), MAX_LINE_BYTES) {
+                    lines(rows.map_while(Result::ok), bytes);
+                }
+            }
             Self::Ndjson => {
-                lines(NdjsonReader::new(BufReader::new(bytes), MAX_LINE_BYTES).map_while(Result::ok), bytes);
+                lines(
+                    NdjsonReader::new(BufReader::new(bytes), Form::Native, MAX_LINE_BYTES).map_while(Result::ok),
+                    bytes,
+                );
             }
         }
     }

@@ -12,7 +12,9 @@ use std::net::IpAddr;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
-use super::ndjson::{ImportedEvent, ImportedLine, LineReader, Occurrences, RefusedLine, RefusedReason, content_id};
+use super::ndjson::{
+    Form, ImportedEvent, ImportedLine, LineReader, Occurrences, RefusedLine, RefusedReason, content_id,
+};
 use touchline_schemas::event::PAGE_VIEW;
 
 /// Prefix of the ids that log lines are given.
@@ -161,7 +163,7 @@ pub fn to_event(line: &CombinedLine<'_>, raw_line: &[u8], occurrence: u32) -> Im
     put(&mut event, "timestamp", line.time.to_rfc3339_opts(SecondsFormat::Secs, true));
     put_identity(&mut event, line);
     event.insert("properties".to_owned(), Value::Object(properties(line)));
-    ImportedEvent { event_id, json: Value::Object(event).to_string() }
+    ImportedEvent { event_id, json: Value::Object(event).to_string(), form: Form::Native }
 }
 
 /// Iterates over the page views of an access log.

@@ -7,12 +7,13 @@ use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::event::SOURCE_IMPORT;
 
-use super::ndjson::{ImportedLine, RefusedLine};
+use super::ndjson::{Form, ImportedLine, RefusedLine};
 use crate::batch::Batch;
 use crate::erased::ErasedIds;
 use crate::lake_writer::{LakeWriter, LakeWriterError, Tally};
 use crate::receive::check::Refusal;
 use crate::receive::events::event;
+use crate::receive::segment;
 use crate::receive::{FieldError, Limits, RequestContext};
 use crate::record::decode;
 
@@ -116,7 +117,12 @@ impl Importer {
             };
             match line {
                 ImportedLine::Event(imported) => {
-                    batch.push(event(&imported.json, index as u32, SOURCE_IMPORT, &mut context), &mut entropy);
+                    let index = index as u32;
+                    let checked = match imported.form {
+                        Form::Native => event(&imported.json, index, SOURCE_IMPORT, &mut context),
+                        Form::Segment => segment::alone(&imported.json, "", index, &mut context),
+                    };
+                    batch.push(checked, &mut entropy);
                 }
                 ImportedLine::Refused(refused) => {
                     let raw = String::from_utf8_lossy(&refused.body);

@@ -1,4 +1,4 @@
-//! Import of NDJSON: one native event per line, given an id from its content when it has none.
+//! Import of NDJSON: one native event, or one message in the form of Segment, per line, given an id from its content when it has none.
 //!
 //! The bounded line reader and the content ids live here because NDJSON is what every other import format is turned
 //! into: an imported line and a posted event go through one and the same parsing.
@@ -17,13 +17,34 @@ use crate::receive::check::TOO_LARGE;
 const ID_PREFIX: &str = "line_";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// One event in the shape of the native API, ready to be put into an `events` array.
+/// In whose words an imported event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The native API's.
+    Native,
+    /// Segment's: a message as its clients send it, or as an export has it.
+    Segment,
+}
+
+impl Form {
+    /// What the member is called that holds the id.
+    const fn id(self) -> &'static str {
+        match self {
+            Self::Native => "event_id",
+            Self::Segment => "messageId",
+        }
+    }
+}
+
+/// One event, with an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedEvent {
     /// The event's id, which is also inside `json`.
     pub event_id: String,
     /// The event: JSON text, an object.
     pub json: String,
+    /// In whose words.
+    pub form: Form,
 }
 
 /// What became of one line of a file.
@@ -68,6 +89,17 @@ pub enum RefusedReason {
     /// Not a line of a combined log.
     #[error("not a combined log line: {0}")]
     InvalidCombined(#[from] super::combined::CombinedError),
+    /// Not a row of CSV.
+    #[error("not a row of CSV: {0}")]
+    InvalidCsv(String),
+    /// Another number of cells than the header.
+    #[error("the row has {found} cells, the header has {expected}")]
+    WrongCells {
+        /// Cells of the header.
+        expected: usize,
+        /// Cells of the row.
+        found: usize,
+    },
 }
 
 impl RefusedReason {
@@ -77,6 +109,7 @@ impl RefusedReason {
             Self::TooLong { .. } => TOO_LARGE,
             Self::InvalidJson { .. } => "invalid_json",
             Self::InvalidCombined(_) => "invalid_log_line",
+            Self::InvalidCsv(_) | Self::WrongCells { .. } => "invalid_csv",
         }
     }
 }
@@ -120,6 +153,12 @@ impl<R: BufRead> LineReader<R> {
                 return Ok(Some(Line { number: self.line_number, bytes: &self.line, size_bytes }));
             }
         }
+    }
+
+    /// The next line, blank or not, or `None` at the end.
+    pub fn next_line_or_blank(&mut self) -> io::Result<Option<Line<'_>>> {
+        let Some(size_bytes) = self.fill()? else { return Ok(None) };
+        Ok(Some(Line { number: self.line_number, bytes: &self.line, size_bytes }))
     }
 
     /// Reads one line into `self.line` and returns its size, `None` at the end of the file.
@@ -206,12 +245,13 @@ pub fn content_id(prefix: &str, raw_line: &[u8], occurrence: u32) -> String {
 pub struct NdjsonReader<R> {
     lines: LineReader<R>,
     occurrences: Occurrences,
+    form: Form,
 }
 
 impl<R: BufRead> NdjsonReader<R> {
-    /// Reads `reader`; lines of more than `max_line_bytes` are refused.
-    pub fn new(reader: R, max_line_bytes: usize) -> Self {
-        Self { lines: LineReader::new(reader, max_line_bytes), occurrences: Occurrences::default() }
+    /// Reads `reader`, whose lines have this form; lines of more than `max_line_bytes` are refused.
+    pub fn new(reader: R, form: Form, max_line_bytes: usize) -> Self {
+        Self { lines: LineReader::new(reader, max_line_bytes), occurrences: Occurrences::default(), form }
     }
 }
 
@@ -227,7 +267,7 @@ impl<R: BufRead> Iterator for NdjsonReader<R> {
         let parsed = if line.size_bytes > max_bytes as u64 {
             Err(RefusedReason::TooLong { size_bytes: line.size_bytes, max_bytes })
         } else {
-            parse_event(line.bytes, &mut self.occurrences)
+            parse_event(line.bytes, self.form, &mut self.occurrences)
         };
         Some(Ok(match parsed {
             Ok(event) => ImportedLine::Event(event),
@@ -238,11 +278,13 @@ impl<R: BufRead> Iterator for NdjsonReader<R> {
     }
 }
 
-/// The one field that an import has to know of before the native parser sees the event.
+/// The one field that an import has to know of before the receiver sees the event.
 #[derive(Deserialize)]
 struct IdOfEvent<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     event_id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present", rename = "messageId")]
+    message_id: Option<&'a RawValue>,
 }
 
 /// Keeps a `null` that is written out apart from a member that is missing.
@@ -250,7 +292,7 @@ fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawVal
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-fn parse_event(line: &[u8], occurrences: &mut Occurrences) -> Result<ImportedEvent, RefusedReason> {
+fn parse_event(line: &[u8], form: Form, occurrences: &mut Occurrences) -> Result<ImportedEvent, RefusedReason> {
     let text = std::str::from_utf8(line)
         .map_err(|error| RefusedReason::InvalidJson {
             column: error.valid_up_to() + 1,
@@ -262,30 +304,34 @@ fn parse_event(line: &[u8], occurrences: &mut Occurrences) -> Result<ImportedEve
     }
     let parsed: IdOfEvent<'_> = serde_json::from_str(text)
         .map_err(|error| RefusedReason::InvalidJson { column: error.column(), detail: error.to_string() })?;
-    let given = parsed.event_id.map(RawValue::get);
+    let given = match form {
+        Form::Native => parsed.event_id,
+        Form::Segment => parsed.message_id,
+    };
+    let given = given.map(RawValue::get);
     match given {
         None => {
             let event_id = content_id(ID_PREFIX, line, occurrences.next(line));
-            Ok(ImportedEvent { json: with_new_id(text, &event_id), event_id })
+            Ok(ImportedEvent { json: with_new_id(text, form, &event_id), event_id, form })
         }
         // A null or empty id is no id; left in place it would be given a new one at each import.
         Some(absent @ ("null" | "\"\"")) => {
             let event_id = content_id(ID_PREFIX, line, occurrences.next(line));
-            Ok(ImportedEvent { json: with_replaced_id(text, absent, &event_id), event_id })
+            Ok(ImportedEvent { json: with_replaced_id(text, absent, &event_id), event_id, form })
         }
         Some(given) => {
             // An id of another type is left to the native parser, which refuses it with its pointer.
             let event_id = serde_json::from_str::<String>(given).unwrap_or_else(|_| given.to_owned());
-            Ok(ImportedEvent { event_id, json: text.to_owned() })
+            Ok(ImportedEvent { event_id, json: text.to_owned(), form })
         }
     }
 }
 
 /// Puts the id in as the object's first member.
-fn with_new_id(object: &str, event_id: &str) -> String {
+fn with_new_id(object: &str, form: Form, event_id: &str) -> String {
     let members = object[1..].trim_start();
     let comma = if members.starts_with('}') { "" } else { "," };
-    format!("{{\"event_id\":\"{event_id}\"{comma}{members}")
+    format!("{{\"{}\":\"{event_id}\"{comma}{members}", form.id())
 }
 
 /// Puts the id in place of `value`, which is a piece of `object`.
@@ -301,7 +347,7 @@ mod tests {
     const LIMIT_BYTES: usize = 200;
 
     fn import(file: &str) -> Vec<ImportedLine> {
-        NdjsonReader::new(file.as_bytes(), LIMIT_BYTES).map(|line| line.expect("in memory")).collect()
+        NdjsonReader::new(file.as_bytes(), Form::Native, LIMIT_BYTES).map(|line| line.expect("in memory")).collect()
     }
 
     fn ids(file: &str) -> Vec<String> {
@@ -378,5 +424,20 @@ mod tests {
             ];
             assert_eq!(seen, expected, "buffer of {capacity} bytes");
         }
+    }
+
+    #[test]
+    fn messages_in_the_form_of_segment_have_their_ids_elsewhere() {
+        let file = "{\"type\":\"track\"}\n{\"messageId\":\"m1\"}\n{\"messageId\":null}\n";
+        let events: Vec<_> = NdjsonReader::new(file.as_bytes(), Form::Segment, LIMIT_BYTES)
+            .map(|line| match line.expect("in memory") {
+                ImportedLine::Event(event) => event,
+                ImportedLine::Refused(refused) => panic!("{refused:?}"),
+            })
+            .collect();
+        let json = events.iter().map(|event| event.json.replace(&event.event_id, "ID"));
+        let expected = [r#"{"messageId":"ID","type":"track"}"#, r#"{"messageId":"ID"}"#, r#"{"messageId":"ID"}"#];
+        assert_eq!(json.collect::<Vec<_>>(), expected);
+        assert_eq!(events[1].event_id, "m1");
     }
 }

@@ -156,7 +156,7 @@ fn batch(body: &[u8]) -> Result<(Vec<&RawValue>, Common<'_>), ReceiveError> {
 }
 
 /// Reads one message without what stood beside it. `event_type` is what it was to become.
-pub(super) fn alone<'a>(raw: &'a str, event_type: &str, index: u32, context: &mut RequestContext<'_>) -> Checked<'a> {
+pub(crate) fn alone<'a>(raw: &'a str, event_type: &str, index: u32, context: &mut RequestContext<'_>) -> Checked<'a> {
     let implied = MessageType::of_event(event_type);
     message(raw, index, SOURCE_SEGMENT, Some(implied), Common::default(), context)
 }

@@ -1,0 +1,295 @@
+//! Import of CSV: one event per row, by the names in the header. A cell may hold delimiters, quotes and line breaks if it
+//! is quoted.
+
+use std::io::{self, BufRead};
+
+use serde_json::{Map, Value};
+
+use super::ndjson::{
+    Form, ImportedEvent, ImportedLine, LineReader, Occurrences, RefusedLine, RefusedReason, content_id,
+};
+
+/// Prefix of the ids that rows without an id are given.
+const ID_PREFIX: &str = "row_";
+/// What a name begins with that stands for a property.
+const PROPERTY_PREFIX: &str = "properties.";
+/// The fields of an event besides its properties.
+const FIELDS: [&str; 8] =
+    ["event_id", "event_type", "visitor_id", "user_id", "session_id", "timestamp", "ip", "user_agent"];
+
+/// How columns become fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CsvOptions {
+    /// What stands between cells.
+    pub delimiter: u8,
+    /// Fields and the columns that they are taken from. A column that is not named here is the field of its name, or
+    /// else a property.
+    pub map: Vec<(String, String)>,
+    /// Fields that have the same value in every event.
+    pub set: Vec<(String, String)>,
+}
+
+impl Default for CsvOptions {
+    fn default() -> Self {
+        Self { delimiter: b',', map: Vec::new(), set: Vec::new() }
+    }
+}
+
+/// Why a file cannot be read as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CsvError {
+    /// The file is empty.
+    #[error("the file has no header: its first row names the columns")]
+    NoHeader,
+    /// The header cannot be read.
+    #[error("the header cannot be read: {0}")]
+    BadHeader(String),
+    /// A column that is asked for is not there.
+    #[error("there is no column `{column}`; there are: {columns}")]
+    NoColumn {
+        /// The column.
+        column: String,
+        /// Those that there are.
+        columns: String,
+    },
+    /// Reading failed.
+    #[error("{0}")]
+    Io(String),
+}
+
+impl From<io::Error> for CsvError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
+/// Iterates over the events of a CSV file.
+#[derive(Debug)]
+pub struct CsvReader<R> {
+    rows: Rows<R>,
+    /// The field of each column.
+    fields: Vec<String>,
+    set: Vec<(String, String)>,
+    occurrences: Occurrences,
+}
+
+impl<R: BufRead> CsvReader<R> {
+    /// Reads the header of `reader`; rows of more than `max_row_bytes` are refused.
+    ///
+    /// # Errors
+    ///
+    /// There is no header, or it lacks a column.
+    pub fn new(reader: R, options: &CsvOptions, max_row_bytes: usize) -> Result<Self, CsvError> {
+        let mut rows = Rows { lines: LineReader::new(reader, max_row_bytes), delimiter: options.delimiter };
+        let header = rows.next_row()?.ok_or(CsvError::NoHeader)?;
+        let columns = header.cells.map_err(|reason| CsvError::BadHeader(reason.to_string()))?;
+        if let Some((_, column)) = options.map.iter().find(|(_, column)| !columns.contains(column)) {
+            return Err(CsvError::NoColumn { column: column.clone(), columns: columns.join(", ") });
+        }
+        let field = |column: String| {
+            let mapped = options.map.iter().find(|(_, from)| *from == column).map(|(field, _)| field.clone());
+            mapped.unwrap_or(column)
+        };
+        let fields = columns.into_iter().map(field).collect();
+        Ok(Self { rows, fields, set: options.set.clone(), occurrences: Occurrences::default() })
+    }
+
+    fn event(&mut self, row: &Row) -> Result<ImportedEvent, RefusedReason> {
+        let cells = row.cells.as_ref().map_err(Clone::clone)?;
+        let (expected, found) = (self.fields.len(), cells.len());
+        if found != expected {
+            return Err(RefusedReason::WrongCells { expected, found });
+        }
+        let mut event = Map::new();
+        let mut properties = Map::new();
+        let given = self.fields.iter().zip(cells).chain(self.set.iter().map(|(field, value)| (field, value)));
+        for (field, value) in given.filter(|(_, value)| !value.is_empty()) {
+            let value = Value::String(value.clone());
+            if FIELDS.contains(&field.as_str()) {
+                event.insert(field.clone(), value);
+            } else {
+                let name = field.strip_prefix(PROPERTY_PREFIX).unwrap_or(field);
+                properties.insert(name.to_owned(), value);
+            }
+        }
+        if !properties.is_empty() {
+            event.insert("properties".to_owned(), Value::Object(properties));
+        }
+        let event_id = match event.get("event_id").and_then(Value::as_str) {
+            Some(event_id) => event_id.to_owned(),
+            None => {
+                let occurrence = self.occurrences.next(&row.bytes);
+                let event_id = content_id(ID_PREFIX, &row.bytes, occurrence);
+                event.insert("event_id".to_owned(), Value::String(event_id.clone()));
+                event_id
+            }
+        };
+        Ok(ImportedEvent { event_id, json: Value::Object(event).to_string(), form: Form::Native })
+    }
+}
+
+impl<R: BufRead> Iterator for CsvReader<R> {
+    type Item = io::Result<ImportedLine>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = match self.rows.next_row() {
+            Ok(row) => row?,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(Ok(match self.event(&row) {
+            Ok(event) => ImportedLine::Event(event),
+            Err(reason) => ImportedLine::Refused(RefusedLine { line_number: row.line_number, body: row.bytes, reason }),
+        }))
+    }
+}
+
+/// A row of a file.
+#[derive(Debug)]
+struct Row {
+    /// Number of its first line, from 1.
+    line_number: u64,
+    /// Its bytes; of a row that is too long, its beginning.
+    bytes: Vec<u8>,
+    cells: Result<Vec<String>, RefusedReason>,
+}
+
+/// Reads rows of bounded length: a quote that is never closed costs no more memory than the limit.
+#[derive(Debug)]
+struct Rows<R> {
+    lines: LineReader<R>,
+    delimiter: u8,
+}
+
+impl<R: BufRead> Rows<R> {
+    fn next_row(&mut self) -> io::Result<Option<Row>> {
+        let max_bytes = self.lines.max_line_bytes();
+        let Some(first) = self.lines.next_line()? else { return Ok(None) };
+        let line_number = first.number;
+        let (mut bytes, mut size_bytes) = (first.bytes.to_vec(), first.size_bytes);
+        // A cell goes on behind a line's end as long as its quote is open.
+        while size_bytes <= max_bytes as u64 && has_open_quote(&bytes) {
+            let Some(line) = self.lines.next_line_or_blank()? else { break };
+            size_bytes += 1 + line.size_bytes;
+            bytes.push(b'\n');
+            bytes.extend_from_slice(line.bytes);
+        }
+        let cells = if size_bytes > max_bytes as u64 {
+            bytes.truncate(max_bytes);
+            Err(RefusedReason::TooLong { size_bytes, max_bytes })
+        } else {
+            self.cells(&bytes)
+        };
+        Ok(Some(Row { line_number, bytes, cells }))
+    }
+
+    fn cells(&self, row: &[u8]) -> Result<Vec<String>, RefusedReason> {
+        if has_open_quote(row) {
+            return Err(RefusedReason::InvalidCsv("a quote is not closed".to_owned()));
+        }
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(self.delimiter)
+            .has_headers(false)
+            .buffer_capacity(row.len().max(1))
+            .from_reader(row);
+        let cells = reader.records().next().unwrap_or_else(|| Ok(csv::StringRecord::new()));
+        let cells = cells.map_err(|error| RefusedReason::InvalidCsv(error.to_string()))?;
+        Ok(cells.iter().map(str::to_owned).collect())
+    }
+}
+
+/// Whether the row's last cell is quoted and goes on: inside quotes, a quote is written twice.
+fn has_open_quote(row: &[u8]) -> bool {
+    memchr::memchr_iter(b'"', row).count() % 2 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pairs(texts: &[(&str, &str)]) -> Vec<(String, String)> {
+        texts.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    }
+
+    fn read(file: &str, options: &CsvOptions) -> Result<Vec<Value>, CsvError> {
+        let shown = |line: ImportedLine| match line {
+            ImportedLine::Event(event) => {
+                let mut json: Value = serde_json::from_str(&event.json).unwrap();
+                assert_eq!(json["event_id"], event.event_id);
+                if event.event_id.starts_with(ID_PREFIX) {
+                    json.as_object_mut().unwrap().remove("event_id");
+                }
+                json
+            }
+            ImportedLine::Refused(refused) => json!(format!("{}: {}", refused.line_number, refused.reason)),
+        };
+        Ok(CsvReader::new(file.as_bytes(), options, 60)?.map(|line| shown(line.unwrap())).collect())
+    }
+
+    #[test]
+    fn columns_become_fields_and_properties() {
+        let options = CsvOptions {
+            map: pairs(&[("timestamp", "when"), ("visitor_id", "cookie"), ("properties.plan", "tier")]),
+            set: pairs(&[("event_type", "purchase")]),
+            ..CsvOptions::default()
+        };
+        let file = "\u{feff}event_id,when,cookie,tier,revenue\r\ne1,2026-01-01,c1,pro,12.50\r\n,2026-01-02,c2,,\r\n";
+        let expected = [
+            json!({"event_id": "e1", "event_type": "purchase", "timestamp": "2026-01-01", "visitor_id": "c1",
+                   "properties": {"plan": "pro", "revenue": "12.50"}}),
+            json!({"event_type": "purchase", "timestamp": "2026-01-02", "visitor_id": "c2"}),
+        ];
+        assert_eq!(read(file, &options).unwrap(), expected);
+    }
+
+    #[test]
+    fn quoted_cells_hold_anything() {
+        let options = CsvOptions { delimiter: b';', ..CsvOptions::default() };
+        let file = "event_type;note\nx;\"a;\"\"b\"\"\n\nc\"\ny;d\n";
+        let expected = [
+            json!({"event_type": "x", "properties": {"note": "a;\"b\"\n\nc"}}),
+            json!({"event_type": "y", "properties": {"note": "d"}}),
+        ];
+        assert_eq!(read(file, &options).unwrap(), expected);
+    }
+
+    #[test]
+    fn rows_that_are_none_are_refused_with_their_line() {
+        let options = CsvOptions::default();
+        let check = |row: &str, expected: &[&str]| {
+            let found = read(&format!("event_type,user_id\n{row}"), &options).unwrap();
+            assert_eq!(found, expected, "{row}");
+        };
+        check("x\n", &["2: the row has 1 cells, the header has 2"]);
+        check("x,y,z\n", &["2: the row has 3 cells, the header has 2"]);
+        check("x,\"y\n", &["2: not a row of CSV: a quote is not closed"]);
+        let long = format!("x,{}\n", "y".repeat(70));
+        check(&long, &["2: the line has 72 bytes, more than the 60 allowed"]);
+    }
+
+    #[test]
+    fn the_same_file_gives_the_same_ids_and_equal_rows_stay_apart() {
+        let ids = || -> Vec<String> {
+            let file = "event_type,user_id\nx,1\nx,1\nx,2\n";
+            let lines = CsvReader::new(file.as_bytes(), &CsvOptions::default(), 60).unwrap();
+            let event = |line: io::Result<ImportedLine>| match line.unwrap() {
+                ImportedLine::Event(event) => event.event_id,
+                ImportedLine::Refused(refused) => panic!("{refused:?}"),
+            };
+            lines.map(event).collect()
+        };
+        let mut found = ids();
+        assert_eq!(found, ids());
+        found.dedup();
+        assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_is_named() {
+        let options = CsvOptions { map: pairs(&[("user_id", "uid")]), ..CsvOptions::default() };
+        let error = read("event_type,user\nx,1\n", &options).unwrap_err();
+        assert_eq!(error.to_string(), "there is no column `uid`; there are: event_type, user");
+        assert_eq!(read("", &CsvOptions::default()).unwrap_err(), CsvError::NoHeader);
+    }
+}
