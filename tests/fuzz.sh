@@ -16,7 +16,7 @@ mkdir -p "$artifacts"
 targets=${*:-$(ls tests/fuzz/corpus)}
 
 export RUSTC_WORKSPACE_WRAPPER=$here/fuzz/rustc.sh
-cargo build --workspace --features touchline-tests/fuzz --bin fuzz
+cargo build --workspace --features touchline-fuzz/libfuzzer --bin fuzz
 fuzz=${CARGO_TARGET_DIR:-target}/debug/fuzz
 
 failed=0

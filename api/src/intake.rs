@@ -149,7 +149,8 @@ mod tests {
         let api = TestApi::new().await;
         let caller = async |kind, ignores: bool| {
             let key = api.key_of(kind, "ingest").await;
-            let known = api.state.keys.authenticate(&api.state.control, api.state.clock.now(), &key).await;
+            let known =
+                api.state.keys.authenticate(&api.state.control, api.state.clock.now(), Presented::Key(&key)).await;
             let mut known = known.unwrap().unwrap().as_ref().clone();
             known.settings.privacy_signals = ignores.then(|| "ignore".to_owned());
             Caller::within(known)
@@ -163,7 +164,8 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(GLOBAL_PRIVACY_CONTROL, header.parse().unwrap());
-            let found = origin(&api.state, &caller(kind, ignores).await, &headers, None).global_privacy_control;
+            let found = origin(&api.state, &caller(kind, ignores).await, Endpoint::Events, &headers, None)
+                .global_privacy_control;
             assert_eq!(found, expected, "{kind:?}, {header:?}");
         }
     }

@@ -1,7 +1,6 @@
 //! What whole-system tests and benchmarks share.
 
 pub mod event_table;
-pub mod fuzzing;
 pub mod installation;
 pub mod logged;
 pub mod memory;

@@ -58,8 +58,12 @@ fn without_needless_escapes(path: &str) -> Cow<'_, str> {
             rest = &rest[at + 1..];
             continue;
         };
+        // Behind a percent sign that begins no escape, what is decoded would make it one.
+        let begins_none = decoded.bytes().rev().take(2).any(|byte| byte == b'%');
         match u8::try_from(high * 16 + low) {
-            Ok(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => decoded.push(char::from(byte)),
+            Ok(byte) if !begins_none && (byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) => {
+                decoded.push(char::from(byte))
+            }
             Ok(_) | Err(_) => decoded.push_str(&rest[at..at + 3].to_ascii_uppercase()),
         }
         rest = &rest[at + 3..];
@@ -98,6 +102,8 @@ mod tests {
         for (path, expected) in [
             ("/", "/"),
             ("//", "/"),
+            ("/%%61a", "/%%61a"),
+            ("/%a%62", "/%a%62"),
             ("/pricing", "/pricing"),
             ("/pricing/", "/pricing"),
             ("//shop///shoes//", "/shop/shoes"),

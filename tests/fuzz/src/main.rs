@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use touchline_tests::fuzzing::Target;
+use touchline_fuzz::Target;
 
 #[expect(clippy::disallowed_methods, clippy::panic, reason = "the fuzzer's own arguments cannot name a target")]
 static TARGET: LazyLock<Target> = LazyLock::new(|| {

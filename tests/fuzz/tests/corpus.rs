@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use touchline_tests::fuzzing::TARGETS;
+use touchline_fuzz::TARGETS;
 
 #[test]
 fn nothing_of_the_corpus_breaks_a_receiver_or_a_parser() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     for (name, target) in TARGETS {
         let files = fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut given = 0;
