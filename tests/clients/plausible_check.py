@@ -24,8 +24,8 @@ CLIENTS = [
     Client(f"{OLDER} 0.3.9", (OLDER,), frozenset({"/api/event"})),
     Client(f"{NEWER} 0.4.6", (NEWER,), frozenset({"/api/event"})),
 ]
-# The newer one tells how long a page was looked at when it is left: no part of the story, and stored like any event.
-ENGAGEMENT = "$page_leave"
+# The newer one tells how long a page was looked at when it is left: no part of the story, and no interaction.
+ENGAGEMENT, STORED_AS = "engagement", "$page_leave"
 
 
 def main(node_modules: str, chromium: str) -> int:
@@ -70,7 +70,7 @@ def check(checks: Checks, touchline: Touchline, run: Run) -> None:
     arrived = story_as_stored(run)
     if run.plan.fault in (Fault.RATE_LIMITED, Fault.UNAVAILABLE):
         arrived = arrived[FAULTY_REQUESTS:]
-    rest = [{"event_type": ENGAGEMENT} for exchange in run.posts if exchange not in told]
+    rest = [{"event_type": STORED_AS} for exchange in run.posts if exchange not in told]
     rows = check_stored(checks, touchline, run, arrived + rest)
     visitors = {row["visitor_id"] for row in rows}
     is_one = len(visitors) == 1 and next(iter(visitors)).startswith("fp_")

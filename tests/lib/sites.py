@@ -151,7 +151,7 @@ class Relay(Serving):
             connection.request(sent.method, sent.path, sent.body or None, headers)
             answer = connection.getresponse()
             kept = {name.title(): value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}
-            return answer.status, self.open | kept, answer.read()
+            return answer.status, kept, answer.read()
         finally:
             connection.close()
 
