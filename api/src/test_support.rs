@@ -169,7 +169,9 @@ impl TestApi {
     }
 
     pub async fn send(&self, mut request: Request<Body>) -> Answer {
-        request.extensions_mut().insert(ConnectInfo(Peer::at(([127, 0, 0, 1], 1).into())));
+        if request.extensions().get::<ConnectInfo<Peer>>().is_none() {
+            request.extensions_mut().insert(ConnectInfo(Peer::at(([127, 0, 0, 1], 1).into())));
+        }
         let user_agent = HeaderValue::from_static("test");
         request.headers_mut().entry(header::USER_AGENT).or_insert(user_agent);
         let response = self.router.clone().oneshot(request).await.unwrap();
