@@ -84,8 +84,8 @@ pub async fn run(args: ImportArgs, context: &Context) -> anyhow::Result<Outcome>
 
 impl ImportArgs {
     fn csv(&self) -> Result<CsvOptions, Usage> {
-        let is_csv = self.format == ImportFormat::Csv;
-        if !is_csv && !(self.map.is_empty() && self.set.is_empty()) {
+        let is_told_columns = !self.map.is_empty() || !self.set.is_empty();
+        if self.format != ImportFormat::Csv && is_told_columns {
             return Err(Usage("--map and --set are for --format csv".to_owned()));
         }
         let &[delimiter] = self.delimiter.as_bytes() else {

@@ -203,7 +203,8 @@ fn a_batch_is_judged_message_by_message() {
         ],
     }));
     let first = json!({"event_id": "m", "event_type": "x", "visitor_id": "a", "at": "2025-12-31T23:30:00Z",
-                       "ip": "198.51.100.0", "user_agent": "y"});
+                       "ip": "198.51.100.0", "user_agent": "y", "browser": "Other", "os": "Other",
+                       "device_type": "other"});
     let expected = [first, json!(["/type unknown_value"]), json!(["/type field_missing"])];
     assert_eq!(found.unwrap(), expected);
     let found = batch(json!({"batch": [{"type": "track", "userId": {}, "messageId": 7.5}, 7]}));
