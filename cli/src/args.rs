@@ -222,7 +222,7 @@ mod tests {
             "touchline",
             "touchline jump",
             "touchline account create",
-            "touchline import --format csv f --account a",
+            "touchline import --format xml f --account a",
             "touchline jobs run",
             "touchline jobs run sessions --from yesterday",
             "touchline rejected replay --account a --set a=1",

@@ -9,7 +9,6 @@ use serde::Serialize;
 use touchline_ingest::receive::{Endpoint, Receipt, RejectedItem};
 use utoipa::ToSchema;
 
-use super::Foreign;
 use crate::AppState;
 use crate::error::{ApiError, BatchProblems};
 use crate::intake;
@@ -48,7 +47,7 @@ pub struct PostHogAnswer {
     path = "/batch/",
     tag = "ingest",
     security(("key" = ["ingest"])),
-    request_body = Foreign,
+    request_body = Value,
     responses((status = 200, description = "What was sent is kept", body = PostHogAnswer), BatchProblems)
 )]
 pub async fn post_posthog(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
