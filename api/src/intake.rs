@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
 use touchline_ingest::Origin;
-use touchline_ingest::receive::{Credential, Endpoint, ItemStatus, Receipt};
+use touchline_ingest::receive::{Credential, Endpoint, ItemStatus, Receipt, without_key};
 use touchline_schemas::control::Scope;
 
 use crate::AppState;
@@ -55,26 +55,33 @@ pub async fn authenticate(
     request: Request,
 ) -> Result<Taken, ApiError> {
     let (parts, body) = request.into_parts();
-    let key = match key_of_dialect(&parts.headers) {
-        Ok(key) => Ok(key.or(key_beside)),
-        Err(reason) => Err(reason),
-    };
-    let (caller, body) = match key.transpose() {
+    let key = key_of_dialect(&parts.headers).map(|key| key.or(key_beside));
+    let (caller, body, key) = match key.transpose() {
         Some(key) => {
-            let caller = sender(state, &parts, key.as_deref().map(Presented::Key).map_err(|reason| *reason)).await?;
-            (caller, body::read_packed(state, endpoint, &parts.headers, body).await?)
+            let presented = key.as_deref().map(Presented::Key).map_err(|reason| *reason);
+            let caller = sender(state, &parts, presented).await?;
+            (caller, body::read_packed(state, endpoint, &parts.headers, body).await?, key.ok())
         }
         None => {
             limits::enter(state, &parts)?;
             let body = body::read_packed(state, endpoint, &parts.headers, body).await?;
-            let presented = endpoint.credential(&body);
-            let presented = match &presented {
+            let credential = endpoint.credential(&body);
+            let presented = match &credential {
                 Some(Credential::Key(key)) => Ok(Presented::Key(key)),
                 Some(Credential::Domain(domain)) => Ok(Presented::Domain(domain)),
                 None => Err(Unauthenticated::MissingKey),
             };
-            (sender(state, &parts, presented).await?, body)
+            let caller = sender(state, &parts, presented).await?;
+            let key = match credential {
+                Some(Credential::Key(key)) => Some(key),
+                Some(Credential::Domain(_)) | None => None,
+            };
+            (caller, body, key)
         }
+    };
+    let body = match key {
+        Some(key) => without_key(body, &key),
+        None => body,
     };
     let origin = origin(state, &caller, endpoint, &parts.headers, forwarded::client_ip(state, &parts));
     Ok(Taken { origin, body })

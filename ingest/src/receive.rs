@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use touchline_schemas::event::{SOURCE_PLAUSIBLE, SOURCE_UMAMI};
 
@@ -82,6 +82,23 @@ impl Endpoint {
             Self::Umami => umami::key(body).map(Credential::Key),
         }
     }
+}
+
+/// The body with another character for each of the key's, wherever it stands: a refused item is kept as it came, and who
+/// may read it is not who may send.
+pub fn without_key(body: Bytes, key: &str) -> Bytes {
+    if key.is_empty() {
+        return body;
+    }
+    let places: Vec<usize> = memchr::memmem::find_iter(&body, key).collect();
+    if places.is_empty() {
+        return body;
+    }
+    let mut cleared = BytesMut::from(body.as_ref());
+    for place in places {
+        cleared[place..place + key.len()].fill(b'x');
+    }
+    cleared.freeze()
 }
 
 fn write_key(body: &[u8]) -> Option<String> {

@@ -121,15 +121,13 @@ pub(super) fn read<'a>(
                 return Err(ReceiveError::TooManyEvents { limit, sent: messages.len() });
             }
             let messages = messages.into_iter().enumerate();
-            Ok(messages
-                .map(|(index, raw)| message(raw.get(), index as u32, SOURCE_SEGMENT, None, common, context))
-                .collect())
+            Ok(messages.map(|(index, raw)| message(raw.get(), index as u32, None, common, context)).collect())
         }
         SegmentCall::One(kind) => {
             let raw =
                 std::str::from_utf8(body).map_err(|error| ReceiveError::InvalidJson { detail: error.to_string() })?;
             serde_json::from_str::<&RawValue>(raw)?;
-            Ok(vec![message(raw, 0, SOURCE_SEGMENT, Some(kind), Common::default(), context)])
+            Ok(vec![message(raw, 0, Some(kind), Common::default(), context)])
         }
     }
 }
@@ -158,23 +156,23 @@ fn batch(body: &[u8]) -> Result<(Vec<&RawValue>, Common<'_>), ReceiveError> {
 /// Reads one message without what stood beside it. `event_type` is what it was to become.
 pub(crate) fn alone<'a>(raw: &'a str, event_type: &str, index: u32, context: &mut RequestContext<'_>) -> Checked<'a> {
     let implied = MessageType::of_event(event_type);
-    message(raw, index, SOURCE_SEGMENT, Some(implied), Common::default(), context)
+    message(raw, index, Some(implied), Common::default(), context)
 }
 
 /// Reads one message. `implied` is its type if it does not say one.
 fn message<'a>(
     raw: &'a str,
     index: u32,
-    source: &'static str,
     implied: Option<MessageType>,
     common: Common<'a>,
     context: &mut RequestContext<'_>,
 ) -> Checked<'a> {
     let members = match serde_json::from_str::<Members<'a>>(raw) {
         Ok(members) => members,
-        Err(error) => return unreadable(raw, index, source, &error),
+        Err(error) => return unreadable(raw, index, SOURCE_SEGMENT, &error),
     };
-    let mut incoming = Incoming { raw, names: NAMES, index, source, numeric_ids: true, ..Incoming::default() };
+    let mut incoming =
+        Incoming { raw, names: NAMES, index, source: SOURCE_SEGMENT, numeric_ids: true, ..Incoming::default() };
     let (mut said_type, mut event, mut original_timestamp) = (None, None, None);
     let (mut sent_at, mut message_context, mut was_received) = (common.sent_at, common.context, false);
     for (name, value) in members.0 {

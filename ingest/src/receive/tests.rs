@@ -209,7 +209,7 @@ fn a_batch_is_judged_message_by_message() {
     assert_eq!(found.unwrap(), expected);
     let found = batch(json!({"batch": [{"type": "track", "userId": {}, "messageId": 7.5}, 7]}));
     let expected = [json!(["/event event_type_missing", "/userId wrong_type"]), json!([" wrong_type"])];
-    assert_eq!(found.unwrap()[0], expected[0]);
+    assert_eq!(found.unwrap(), expected);
     for (body, expected) in [
         (json!({"batch": 7}), "`batch` must be one array"),
         (json!({}), "`batch` is required"),
@@ -330,6 +330,17 @@ fn small_events_become_events_of_whoever_is_at_the_device() {
                "host": "a.example", "path": "/x", "revenue_e4": 50_000}),
     );
     check(Endpoint::Umami, json!({"type": "event", "payload": {"name": 7}}), json!(["/event_type wrong_type"]));
+}
+
+#[test]
+fn a_key_is_not_kept_with_what_is_refused() {
+    for (body, key, expected) in [
+        (r#"{"writeKey":"pk_1","a":"pk_1"}"#, "pk_1", r#"{"writeKey":"xxxx","a":"xxxx"}"#),
+        (r#"{"writeKey":"pk_1"}"#, "pk_2", r#"{"writeKey":"pk_1"}"#),
+        ("{}", "", "{}"),
+    ] {
+        assert_eq!(without_key(body.into(), key), expected, "{body}");
+    }
 }
 
 #[test]
