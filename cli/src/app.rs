@@ -84,7 +84,7 @@ pub struct App {
     enricher: Arc<OnceLock<Arc<Enricher>>>,
 }
 
-/// What an import came to. Every line is counted once.
+/// What an import came to. Every line that it took is counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ImportSummary {
     /// Events that are in the lake and were not before.
@@ -93,6 +93,10 @@ pub struct ImportSummary {
     pub duplicates: u64,
     /// Lines and events that were refused, and kept as such.
     pub rejected: u64,
+    /// The first line that was taken, from 1, over all files and without blank ones; none if there was none.
+    pub first_line: Option<u64>,
+    /// The last one.
+    pub last_line: Option<u64>,
 }
 
 impl App {
@@ -318,25 +322,14 @@ impl App {
         served.context("the server has failed")
     }
 
-    /// Takes the lines of an import as they come, and returns when all of them are in the lake.
-    pub async fn import_batches(
-        &self,
-        tenant: Tenant,
-        mut batches: Receiver<Vec<ImportedLine>>,
-    ) -> anyhow::Result<ImportSummary> {
-        let BesideTheLog { writer, mask_ip, limits, guards: _guards } =
-            self.beside_the_log(tenant, format!("import-{}", Uuid::now_v7().simple())).await?;
+    /// An import that commits as `node`: a new one or, if the node has committed before, one that goes on.
+    pub async fn import(&self, tenant: Tenant, node: String) -> anyhow::Result<Import> {
+        let BesideTheLog { writer, mask_ip, limits, guards } = self.beside_the_log(tenant, node).await?;
         let commit_bytes = self.config.log.segment_bytes as usize;
         let (clock, enricher) = (self.clock.clone(), self.enricher()?);
-        let mut importer = Importer::new(writer, tenant, clock, limits, enricher, mask_ip, commit_bytes);
+        let importer = Importer::open(writer, tenant, clock, limits, enricher, mask_ip, commit_bytes).await?;
         importer.erased().refresh(&self.control).await?;
-        let refreshing = tokio::spawn(importer.erased().clone().keep_fresh(self.control.clone()));
-        while let Some(lines) = batches.recv().await {
-            importer.push(&lines).await?;
-        }
-        refreshing.abort();
-        let tally = importer.finish().await?;
-        Ok(ImportSummary { stored: tally.stored, duplicates: tally.duplicates, rejected: tally.rejected })
+        Ok(Import { importer, control: self.control.clone(), _guards: guards })
     }
 
     /// Sends refused events again, with changes, and returns when those that pass are in the lake; a trial sends nothing.
@@ -445,13 +438,48 @@ impl App {
     }
 }
 
+/// An import that has begun.
+pub struct Import {
+    importer: Importer,
+    control: ControlDb,
+    _guards: Guards,
+}
+
+impl Import {
+    /// How many lines of its files are in the lake already.
+    pub fn taken(&self) -> u64 {
+        self.importer.lines()
+    }
+
+    /// Takes the lines as they come, and returns when all of them are in the lake.
+    pub async fn run(mut self, mut batches: Receiver<Vec<ImportedLine>>) -> anyhow::Result<ImportSummary> {
+        let taken = self.taken();
+        let refreshing = tokio::spawn(self.importer.erased().clone().keep_fresh(self.control));
+        while let Some(lines) = batches.recv().await {
+            self.importer.push(&lines).await?;
+        }
+        refreshing.abort();
+        let last_line = Some(self.importer.lines()).filter(|last| *last > taken);
+        let tally = self.importer.finish().await?;
+        Ok(ImportSummary {
+            stored: tally.stored,
+            duplicates: tally.duplicates,
+            rejected: tally.rejected,
+            first_line: last_line.map(|_| taken + 1),
+            last_line,
+        })
+    }
+}
+
+/// What must be there as long as somebody writes beside the log: the right to its index, or a folder for another.
+type Guards = (Option<IngestLock>, TempDir);
+
 /// What writes events that do not come through the log.
 struct BesideTheLog {
     writer: LakeWriter,
     mask_ip: bool,
     limits: Limits,
-    /// What must be there as long as the writer is.
-    guards: (Option<IngestLock>, TempDir),
+    guards: Guards,
 }
 
 /// The right to write the log of a data directory: held by one process at a time, and gone with it.

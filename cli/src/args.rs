@@ -196,6 +196,8 @@ mod tests {
             "touchline jobs history sessions --limit 5",
             "touchline sessions compare --account acme --profile touchline --profile matomo --from 2026-03-01 --limit 5",
             "touchline import --format combined access.log.gz other.log --account acme",
+            "touchline import --format csv a.csv --map visitor_id=Cookie --set event_type=page_view --delimiter ; --account acme",
+            "touchline import --format csv a.csv --delimiter tab --restart --account acme",
             "touchline --data-dir D import --format ndjson - --account acme --env test",
             "touchline demo --exit --events 2000 --listen 127.0.0.1:0",
             "touchline verify --account acme --from 2026-03-01 --to 2026-04-01 --tables sessions,visitors --json",

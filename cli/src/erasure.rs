@@ -148,7 +148,8 @@ mod tests {
             lines.send(events.collect()).await.expect("is taken");
             drop(lines);
             let tenant = Tenant { account_id: account.id, environment: Environment::Live };
-            let summary = app.import_batches(tenant, batches).await.expect("is imported");
+            let import = app.import(tenant, "import-test".to_owned()).await.expect("begins");
+            let summary = import.run(batches).await.expect("is imported");
             assert_eq!((summary.stored, summary.rejected), (3, 1));
             Self { app, clock, account, _folder: folder }
         }

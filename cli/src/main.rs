@@ -3,6 +3,7 @@
 
 mod app;
 mod args;
+mod begun_import;
 mod checks;
 mod commands;
 mod confine;

@@ -47,6 +47,11 @@ impl DataDir {
         self.0.join("exports")
     }
 
+    /// What is known of imports that have begun and not ended.
+    pub fn imports(&self) -> PathBuf {
+        self.0.join("imports")
+    }
+
     /// The file that a process locks while it owns the log.
     pub fn ingest_lock(&self) -> PathBuf {
         self.0.join("ingest.lock")

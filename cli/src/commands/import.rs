@@ -1,4 +1,4 @@
-//! `touchline import`: events from files.
+//! `touchline import`: events from files. One that was broken off goes on when it is started again.
 
 use std::path::PathBuf;
 
@@ -7,12 +7,14 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 use touchline_ingest::import::csv::CsvOptions;
+use touchline_ingest::import::ndjson::Form;
 use touchline_schemas::Tenant;
 
 use super::{Context, Outcome, Usage};
 use crate::app::ImportSummary;
 use crate::args::EnvironmentArg;
-use crate::import_files::{self, ReadLimits};
+use crate::begun_import::BegunImport;
+use crate::import_files::{self, FileFormat, ReadLimits};
 use crate::output::count;
 
 /// Batches that may wait for the log while the files are read on.
@@ -37,12 +39,23 @@ pub struct ImportArgs {
     /// Of CSV: a field that has the same value in every event, as in event_type=purchase. May be given for several.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
-    /// Of CSV: what stands between cells.
-    #[arg(long, value_name = "CHARACTER", default_value = ",")]
-    pub delimiter: String,
+    /// Of CSV: what stands between cells, one character or `tab`; a comma if nothing is said.
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+    /// Begin with the first line, also if the same import was broken off before.
+    #[arg(long)]
+    pub restart: bool,
     /// Files, which may be compressed with gzip or zstd; `-` is stdin.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" => Ok(b'\t'),
+        [delimiter] if delimiter.is_ascii() && !matches!(delimiter, b'"' | b'\r' | b'\n') => Ok(*delimiter),
+        _ => Err("it must be `tab`, or one character of ASCII other than a quote".to_owned()),
+    }
 }
 
 /// What a file is made of.
@@ -60,40 +73,51 @@ pub enum ImportFormat {
 
 /// Imports the files, one after the other.
 pub async fn run(args: ImportArgs, context: &Context) -> anyhow::Result<Outcome> {
-    let csv = args.csv()?;
+    let format = args.file_format()?;
     let app = context.app().await?;
     let account_id = app.account(&args.account).await?.id;
     let tenant = Tenant { account_id, environment: args.environment.into() };
+    // Everything besides the files that makes another import.
+    let what = format!("{account_id} {} {format:?}", tenant.environment);
+    let begun = BegunImport::find(&app.data_dir.imports(), &what, &args.files, args.restart)?;
+    let import = app.import(tenant, begun.node.clone()).await?;
+    let taken = import.taken();
+    if taken > 0 {
+        context.output.note(&format!("This import was broken off: it goes on behind line {}.", count(taken)));
+    }
     let limits = ReadLimits::of(&app.config.ingest);
     let progress = progress_bar(&args.files)?;
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let reading = {
         let progress = progress.clone();
-        tokio::task::spawn_blocking(move || {
-            import_files::read(&args.files, args.format, &csv, limits, &progress, &sender)
-        })
+        tokio::task::spawn_blocking(move || import_files::read(&args.files, &format, limits, taken, &progress, &sender))
     };
-    let imported = app.import_batches(tenant, receiver).await;
+    let imported = import.run(receiver).await;
     progress.finish_and_clear();
     // When the import stops early, reading only says that nobody listens any more: the import's error comes first.
     let summary = imported?;
     reading.await.context("the thread that reads the files has died")??;
+    begun.end()?;
     print(&summary, context)?;
     Ok(Outcome::Done)
 }
 
 impl ImportArgs {
+    fn file_format(&self) -> Result<FileFormat, Usage> {
+        if self.format != ImportFormat::Csv
+            && (!self.map.is_empty() || !self.set.is_empty() || self.delimiter.is_some())
+        {
+            return Err(Usage("--map, --set and --delimiter are for --format csv".to_owned()));
+        }
+        Ok(match self.format {
+            ImportFormat::Ndjson => FileFormat::Lines(Form::Native),
+            ImportFormat::Segment => FileFormat::Lines(Form::Segment),
+            ImportFormat::Csv => FileFormat::Csv(self.csv()?),
+            ImportFormat::Combined => FileFormat::Combined,
+        })
+    }
+
     fn csv(&self) -> Result<CsvOptions, Usage> {
-        let is_told_columns = !self.map.is_empty() || !self.set.is_empty();
-        if self.format != ImportFormat::Csv && is_told_columns {
-            return Err(Usage("--map and --set are for --format csv".to_owned()));
-        }
-        let &[delimiter] = self.delimiter.as_bytes() else {
-            return Err(Usage(format!("--delimiter must be one character of ASCII, not `{}`", self.delimiter)));
-        };
-        if matches!(delimiter, b'"' | b'\r' | b'\n') {
-            return Err(Usage("--delimiter cannot be a quote or a line's end".to_owned()));
-        }
         let pairs = |flag: &str, texts: &[String]| -> Result<Vec<(String, String)>, Usage> {
             let pair = |text: &String| {
                 let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty())?;
@@ -104,13 +128,21 @@ impl ImportArgs {
                 .map(|text| pair(text).ok_or_else(|| Usage(format!("{flag} must be NAME=VALUE, not `{text}`"))));
             pairs.collect()
         };
-        Ok(CsvOptions { delimiter, map: pairs("--map", &self.map)?, set: pairs("--set", &self.set)? })
+        Ok(CsvOptions {
+            delimiter: self.delimiter.unwrap_or(b','),
+            map: pairs("--map", &self.map)?,
+            set: pairs("--set", &self.set)?,
+        })
     }
 }
 
 fn print(summary: &ImportSummary, context: &Context) -> anyhow::Result<()> {
+    let lines = match (summary.first_line, summary.last_line) {
+        (Some(first), Some(last)) => format!(" (lines {} to {})", count(first), count(last)),
+        (None, _) | (_, None) => String::new(),
+    };
     let text = format!(
-        "{} stored, {} duplicates, {} rejected",
+        "{} stored, {} duplicates, {} rejected{lines}",
         count(summary.stored),
         count(summary.duplicates),
         count(summary.rejected)

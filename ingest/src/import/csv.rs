@@ -52,6 +52,9 @@ pub enum CsvError {
         /// Those that there are.
         columns: String,
     },
+    /// Two columns, or a column and a value that is set, are to become one.
+    #[error("`{0}` is given twice, by columns or what is set: map one of them to `properties.` and a name of its own")]
+    GivenTwice(String),
     /// Reading failed.
     #[error("{0}")]
     Io(String),
@@ -63,13 +66,37 @@ impl From<io::Error> for CsvError {
     }
 }
 
+/// Where a value belongs in an event.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Field(String),
+    Property(String),
+}
+
+impl Place {
+    fn of(name: &str) -> Self {
+        if FIELDS.contains(&name) {
+            return Self::Field(name.to_owned());
+        }
+        Self::Property(name.strip_prefix(PROPERTY_PREFIX).unwrap_or(name).to_owned())
+    }
+}
+
+/// Where a value comes from.
+#[derive(Debug)]
+enum Source {
+    /// The cell of this index.
+    Cell(usize),
+    Fixed(String),
+}
+
 /// Iterates over the events of a CSV file.
 #[derive(Debug)]
 pub struct CsvReader<R> {
     rows: Rows<R>,
-    /// The field of each column.
-    fields: Vec<String>,
-    set: Vec<(String, String)>,
+    column_count: usize,
+    /// What each event is made of, each place once.
+    places: Vec<(Place, Source)>,
     occurrences: Occurrences,
 }
 
@@ -78,7 +105,7 @@ impl<R: BufRead> CsvReader<R> {
     ///
     /// # Errors
     ///
-    /// There is no header, or it lacks a column.
+    /// There is no header, it lacks a column, or of two values only one could be kept.
     pub fn new(reader: R, options: &CsvOptions, max_row_bytes: usize) -> Result<Self, CsvError> {
         let mut rows = Rows { lines: LineReader::new(reader, max_row_bytes), delimiter: options.delimiter };
         let header = rows.next_row()?.ok_or(CsvError::NoHeader)?;
@@ -86,31 +113,43 @@ impl<R: BufRead> CsvReader<R> {
         if let Some((_, column)) = options.map.iter().find(|(_, column)| !columns.contains(column)) {
             return Err(CsvError::NoColumn { column: column.clone(), columns: columns.join(", ") });
         }
-        let field = |column: String| {
-            let mapped = options.map.iter().find(|(_, from)| *from == column).map(|(field, _)| field.clone());
-            mapped.unwrap_or(column)
-        };
-        let fields = columns.into_iter().map(field).collect();
-        Ok(Self { rows, fields, set: options.set.clone(), occurrences: Occurrences::default() })
+        let mut places = Vec::new();
+        for (index, column) in columns.iter().enumerate() {
+            let mut mapped = options.map.iter().filter(|(_, from)| from == column).map(|(name, _)| name).peekable();
+            let own_name = mapped.peek().is_none().then_some(column);
+            places.extend(mapped.chain(own_name).map(|name| (Place::of(name), Source::Cell(index))));
+        }
+        places.extend(options.set.iter().map(|(name, value)| (Place::of(name), Source::Fixed(value.clone()))));
+        places.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if let Some([(Place::Field(name) | Place::Property(name), _), _]) =
+            places.array_windows().find(|[(one, _), (other, _)]| one == other)
+        {
+            return Err(CsvError::GivenTwice(name.clone()));
+        }
+        Ok(Self { rows, column_count: columns.len(), places, occurrences: Occurrences::default() })
     }
 
     fn event(&mut self, row: &Row) -> Result<ImportedEvent, RefusedReason> {
         let cells = row.cells.as_ref().map_err(Clone::clone)?;
-        let (expected, found) = (self.fields.len(), cells.len());
+        let (expected, found) = (self.column_count, cells.len());
         if found != expected {
             return Err(RefusedReason::WrongCells { expected, found });
         }
         let mut event = Map::new();
         let mut properties = Map::new();
-        let given = self.fields.iter().zip(cells).chain(self.set.iter().map(|(field, value)| (field, value)));
-        for (field, value) in given.filter(|(_, value)| !value.is_empty()) {
-            let value = Value::String(value.clone());
-            if FIELDS.contains(&field.as_str()) {
-                event.insert(field.clone(), value);
-            } else {
-                let name = field.strip_prefix(PROPERTY_PREFIX).unwrap_or(field);
-                properties.insert(name.to_owned(), value);
+        for (place, source) in &self.places {
+            let value = match source {
+                Source::Cell(index) => &cells[*index],
+                Source::Fixed(value) => value,
+            };
+            if value.is_empty() {
+                continue;
             }
+            let (members, name) = match place {
+                Place::Field(name) => (&mut event, name),
+                Place::Property(name) => (&mut properties, name),
+            };
+            members.insert(name.clone(), Value::String(value.clone()));
         }
         if !properties.is_empty() {
             event.insert("properties".to_owned(), Value::Object(properties));
@@ -166,16 +205,21 @@ impl<R: BufRead> Rows<R> {
         let Some(first) = self.lines.next_line()? else { return Ok(None) };
         let line_number = first.number;
         let (mut bytes, mut size_bytes) = (first.bytes.to_vec(), first.size_bytes);
+        let mut quotes = Quotes::default();
+        quotes.read(&bytes, self.delimiter);
         // A cell goes on behind a line's end as long as its quote is open.
-        while size_bytes <= max_bytes as u64 && has_open_quote(&bytes) {
+        while size_bytes <= max_bytes as u64 && quotes.is_open() {
             let Some(line) = self.lines.next_line_or_blank()? else { break };
             size_bytes += 1 + line.size_bytes;
             bytes.push(b'\n');
             bytes.extend_from_slice(line.bytes);
+            quotes.read(line.bytes, self.delimiter);
         }
         let cells = if size_bytes > max_bytes as u64 {
             bytes.truncate(max_bytes);
             Err(RefusedReason::TooLong { size_bytes, max_bytes })
+        } else if quotes.is_open() {
+            Err(RefusedReason::InvalidCsv("a quote is not closed".to_owned()))
         } else {
             self.cells(&bytes)
         };
@@ -183,9 +227,6 @@ impl<R: BufRead> Rows<R> {
     }
 
     fn cells(&self, row: &[u8]) -> Result<Vec<String>, RefusedReason> {
-        if has_open_quote(row) {
-            return Err(RefusedReason::InvalidCsv("a quote is not closed".to_owned()));
-        }
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(self.delimiter)
             .has_headers(false)
@@ -197,9 +238,37 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
-/// Whether the row's last cell is quoted and goes on: inside quotes, a quote is written twice.
-fn has_open_quote(row: &[u8]) -> bool {
-    memchr::memchr_iter(b'"', row).count() % 2 == 1
+/// Whether a row goes on in the next line: that is so inside a cell that begins with a quote, up to one which is not
+/// followed by another. A quote in the middle of a cell is a character like others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Quotes {
+    /// Before the first character of a cell.
+    #[default]
+    Begin,
+    /// In a cell without quotes, or behind its last one.
+    Plain,
+    /// In a quoted cell.
+    Open,
+    /// Behind a quote in a quoted cell: its end, unless another follows.
+    MaybeClosed,
+}
+
+impl Quotes {
+    /// Reads a line of the row, without its end.
+    fn read(&mut self, line: &[u8], delimiter: u8) {
+        for byte in line {
+            *self = match (*self, *byte) {
+                (Self::Open, b'"') => Self::MaybeClosed,
+                (Self::Open, _) | (Self::Begin | Self::MaybeClosed, b'"') => Self::Open,
+                (_, byte) if byte == delimiter => Self::Begin,
+                _ => Self::Plain,
+            };
+        }
+    }
+
+    fn is_open(self) -> bool {
+        self == Self::Open
+    }
 }
 
 #[cfg(test)]
@@ -246,10 +315,11 @@ mod tests {
     #[test]
     fn quoted_cells_hold_anything() {
         let options = CsvOptions { delimiter: b';', ..CsvOptions::default() };
-        let file = "event_type;note\nx;\"a;\"\"b\"\"\n\nc\"\ny;d\n";
+        let file = "event_type;note\nx;\"a;\"\"b\"\"\n\nc\"\ny;d\nz;5\" nail\n";
         let expected = [
             json!({"event_type": "x", "properties": {"note": "a;\"b\"\n\nc"}}),
             json!({"event_type": "y", "properties": {"note": "d"}}),
+            json!({"event_type": "z", "properties": {"note": "5\" nail"}}),
         ];
         assert_eq!(read(file, &options).unwrap(), expected);
     }
@@ -283,6 +353,25 @@ mod tests {
         assert_eq!(found, ids());
         found.dedup();
         assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn a_column_may_become_several_fields_but_no_two_become_one() {
+        let check = |map: &[(&str, &str)], set: &[(&str, &str)], header: &str| {
+            let options = CsvOptions { map: pairs(map), set: pairs(set), ..CsvOptions::default() };
+            read(&format!("{header}\nx,1\n"), &options)
+        };
+        let map = [("user_id", "id"), ("visitor_id", "id")];
+        let expected = json!({"event_type": "x", "user_id": "1", "visitor_id": "1"});
+        assert_eq!(check(&map, &[], "event_type,id").unwrap(), [expected]);
+        for (map, set, header, twice) in [
+            (&[][..], &[][..], "a,a", "a"),
+            (&[], &[], "a,properties.a", "a"),
+            (&[("user_id", "id")], &[], "user_id,id", "user_id"),
+            (&[], &[("event_type", "y")], "event_type,id", "event_type"),
+        ] {
+            assert_eq!(check(map, set, header), Err(CsvError::GivenTwice(twice.to_owned())), "{header}");
+        }
     }
 
     #[test]

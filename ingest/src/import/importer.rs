@@ -29,13 +29,19 @@ pub struct Importer {
     commit_bytes: usize,
     payloads: Vec<Vec<u8>>,
     gathered_bytes: usize,
-    next_number: i64,
+    /// Lines that this import and, if it goes on with another, that one have taken. Each commit bears their number.
+    lines: u64,
     tally: Tally,
 }
 
 impl Importer {
-    /// An import for `tenant` through `writer`, which must have a node of its own; commits every `commit_bytes`.
-    pub fn new(
+    /// An import for `tenant` through `writer`, which must have a node of its own; commits every `commit_bytes` of lines.
+    /// If the node has committed before, the import goes on where that one was broken off.
+    ///
+    /// # Errors
+    ///
+    /// If the lake does not say, or the ledger does not take, what the node has committed.
+    pub async fn open(
         writer: LakeWriter,
         tenant: Tenant,
         clock: SharedClock,
@@ -43,8 +49,9 @@ impl Importer {
         enricher: Arc<Enricher>,
         mask_ip: bool,
         commit_bytes: usize,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, LakeWriterError> {
+        let lines = writer.last_number().await?.and_then(|number| number.try_into().ok()).unwrap_or(0);
+        Ok(Self {
             writer: writer.beside_the_log(),
             tenant,
             clock,
@@ -55,9 +62,15 @@ impl Importer {
             commit_bytes,
             payloads: Vec::new(),
             gathered_bytes: 0,
-            next_number: 1,
+            lines,
             tally: Tally::default(),
-        }
+        })
+    }
+
+    /// How many lines are in the lake, or on their way: of a new import none, of one that goes on those that are not to be
+    /// taken again.
+    pub fn lines(&self) -> u64 {
+        self.lines
     }
 
     /// The people whose events are refused; whoever imports keeps it fresh.
@@ -65,11 +78,12 @@ impl Importer {
         &self.erased
     }
 
-    /// Takes lines; commits when enough have come.
+    /// Takes lines; commits when enough have come. What enough is depends on the lines alone, so that an import which goes
+    /// on commits the same lines together: refused ones, which are committed before the others, are not kept twice.
     pub async fn push(&mut self, lines: &[ImportedLine]) -> Result<(), LakeWriterError> {
-        let payload = self.encode(lines);
-        self.gathered_bytes += payload.len();
-        self.payloads.push(payload);
+        self.payloads.push(self.encode(lines));
+        self.lines += lines.len() as u64;
+        self.gathered_bytes += lines.iter().map(ImportedLine::size_bytes).sum::<usize>();
         if self.gathered_bytes >= self.commit_bytes { self.commit().await } else { Ok(()) }
     }
 
@@ -85,8 +99,8 @@ impl Importer {
         let payloads = std::mem::take(&mut self.payloads);
         // What was encoded a moment ago decodes.
         let requests: Vec<_> = payloads.iter().filter_map(|payload| decode(payload).ok()).collect();
-        let written = self.writer.store(self.next_number, &requests).await?;
-        self.next_number += 1;
+        let number = i64::try_from(self.lines).unwrap_or(i64::MAX);
+        let written = self.writer.store(number, &requests).await?;
         self.gathered_bytes = 0;
         self.tally.received += written.tally.received;
         self.tally.stored += written.tally.stored;

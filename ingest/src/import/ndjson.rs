@@ -56,6 +56,16 @@ pub enum ImportedLine {
     Refused(RefusedLine),
 }
 
+impl ImportedLine {
+    /// Bytes of the event, or of what is kept of a line that holds none.
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            Self::Event(event) => event.json.len(),
+            Self::Refused(refused) => refused.body.len(),
+        }
+    }
+}
+
 /// A line that no event could be made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedLine {

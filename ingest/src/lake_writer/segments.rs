@@ -155,6 +155,18 @@ impl LakeWriter {
         Ok(())
     }
 
+    /// The last number that this node has committed, if any. Its counts are in the ledger when this returns, also if
+    /// whoever committed it died before they were entered.
+    pub async fn last_number(&self) -> Result<Option<i64>, LakeWriterError> {
+        let last = self.lake.table(Table::Events).last_txn(&Self::application(&self.node)).await?;
+        if let Some(number) = last
+            && let Some(version) = self.version_of(number).await?
+        {
+            self.record(version, number).await?;
+        }
+        Ok(last)
+    }
+
     /// Writes, commits and records requests under a number that was not used before: a segment's, or one of an import.
     pub async fn store(&mut self, number: i64, requests: &[LoggedRequest<'_>]) -> Result<Written, LakeWriterError> {
         let written = self.write(number, requests).await?;
