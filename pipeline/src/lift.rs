@@ -58,8 +58,5 @@ pub use verdict::{Better, Evidence, Judgement, Verdict, Withheld, judge};
 pub use welch::{Welch, welch};
 pub use wilson::wilson;
 
-/// Names this definition in answers.
-pub const DEFINITION: &str = "lift/1";
-
 /// The share of errors that is accepted: intervals hold with probability 1 - `ALPHA`.
 pub const ALPHA: f64 = 0.05;

@@ -1,5 +1,6 @@
 //! What whole-system tests and benchmarks share.
 
+pub mod bench;
 pub mod event_table;
 pub mod installation;
 pub mod logged;

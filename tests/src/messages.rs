@@ -5,10 +5,11 @@
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
-use touchline_ingest::event_ids::IdHash;
-use touchline_ingest::record::{EncodedEvents, Event, RequestHead, put_head};
+use touchline_ingest::record::Event;
 use touchline_schemas::Tenant;
 use touchline_schemas::event::TextField;
+
+use crate::logged;
 
 const HOUR_US: i64 = 3_600_000_000;
 /// 2026-03-01T20:00:00Z.
@@ -63,13 +64,7 @@ pub fn payload(tenant: Tenant, sent: &Sent) -> Vec<u8> {
     for (field, text) in &sent.texts {
         event.set(*field, text.clone());
     }
-    let mut events = EncodedEvents::default();
-    events.push(IdHash::new(tenant, &sent.id), &event);
-    let head = RequestHead { tenant, received_at_us: sent.at_us, duplicates: 0, events: 1, rejected: 0 };
-    let mut payload = Vec::new();
-    put_head(&mut payload, &head);
-    events.iter().for_each(|(_, bytes)| payload.extend_from_slice(bytes));
-    payload
+    logged::of(tenant, sent.at_us, [event])
 }
 
 /// A history of a few people and deliveries, in which everything meets everything.

@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use touchline_ingest::event_ids::IdHash;
-use touchline_ingest::record::{EncodedEvents, Event, RequestHead, put_head};
+use touchline_ingest::record::{EncodedEvents, Event};
 use touchline_schemas::Tenant;
 use touchline_schemas::event::{PAGE_VIEW, TextField};
+
+use crate::logged;
 
 const PAGES: [&str; 12] = [
     "/",
@@ -65,17 +67,7 @@ impl Shop {
             self.visit(&mut encoded, from, to);
         }
         let end = self.begin + chrono::Duration::seconds((self.span_s as f64 * to) as i64);
-        let head = RequestHead {
-            tenant: self.tenant,
-            received_at_us: end.timestamp_micros(),
-            duplicates: 0,
-            events: encoded.len() as u32,
-            rejected: 0,
-        };
-        let mut payload = Vec::new();
-        put_head(&mut payload, &head);
-        encoded.iter().for_each(|(_, bytes)| payload.extend_from_slice(bytes));
-        (payload, encoded.len())
+        (logged::of_encoded(self.tenant, end.timestamp_micros(), &encoded), encoded.len())
     }
 
     fn visit(&mut self, encoded: &mut EncodedEvents, from: f64, to: f64) {

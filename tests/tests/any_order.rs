@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
-use touchline_ingest::event_ids::IdHash;
-use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
+use touchline_ingest::record::{Event, decode};
+use touchline_schemas::MockClock;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
-use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
+use touchline_tests::logged::{self, tenant};
 use touchline_tests::rows::{only, rows};
-use uuid::Uuid;
 
 const TYPES: [&str; 8] =
     ["page_view", "page_view", "add_to_cart", "purchase", "$session_start", "$message_viewed", "$alias", "$unmerge"];
@@ -73,15 +72,10 @@ fn deliveries(batches: std::ops::Range<usize>) -> impl Strategy<Value = (Vec<Sen
     })
 }
 
-fn tenant() -> Tenant {
-    Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Test }
-}
-
 fn payload(sent: &Sent) -> Vec<u8> {
-    let id = format!("event-{:04}", sent.id);
     let mut event = Event::at(sent.occurred_at_us);
     event.is_bot = sent.is_bot;
-    event.set(TextField::EventId, id.clone());
+    event.set(TextField::EventId, format!("event-{:04}", sent.id));
     event.set(TextField::EventType, TYPES[sent.event_type]);
     // Some people are known by their user id only.
     if sent.visitor > 0 {
@@ -104,14 +98,7 @@ fn payload(sent: &Sent) -> Vec<u8> {
         event.set(TextField::Properties, format!(r#"{{"previous_id":"user-{}"}}"#, sent.id / 2 % 3));
     }
     event.revenue_e4 = (TYPES[sent.event_type] == "purchase").then_some(i64::from(sent.id) * 10_000);
-    let mut events = EncodedEvents::default();
-    events.push(IdHash::new(tenant(), &id), &event);
-    let head =
-        RequestHead { tenant: tenant(), received_at_us: sent.received_at_us, duplicates: 0, events: 1, rejected: 0 };
-    let mut payload = Vec::new();
-    put_head(&mut payload, &head);
-    events.iter().for_each(|(_, bytes)| payload.extend_from_slice(bytes));
-    payload
+    logged::of(tenant(), sent.received_at_us, [event])
 }
 
 const TABLES: [Table; 9] = [

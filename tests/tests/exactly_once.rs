@@ -9,18 +9,13 @@ use touchline_ingest::event_ids::EventIdIndex;
 use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::record::decode;
 use touchline_lake::{Lake, LakeOptions};
+use touchline_schemas::MockClock;
 use touchline_schemas::control::ControlDb;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
-use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
-use touchline_tests::logged::request;
+use touchline_tests::logged::{request, tenant};
 use touchline_tests::rows::{only, rows};
-use uuid::Uuid;
-
-fn tenant() -> Tenant {
-    Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Live }
-}
 
 fn clock() -> Arc<MockClock> {
     Arc::new(MockClock::at("2026-03-05T00:00:00Z".parse().unwrap()))

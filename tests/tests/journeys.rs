@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use touchline_ingest::event_ids::IdHash;
-use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
+use touchline_ingest::record::{Event, decode};
 use touchline_pipeline::Answer;
 use touchline_pipeline::reports::{TimeRange, funnel, paths, retention};
+use touchline_schemas::MockClock;
 use touchline_schemas::event::TextField;
-use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
+use touchline_tests::logged::{self, tenant};
 use touchline_tests::rows::texts;
-use uuid::Uuid;
 
 /// Who, when, what, and on which page. `bot` is one; who begins with `@` has only a user id.
 const EVENTS: [(&str, &str, &str, &str); 19] = [
@@ -43,16 +42,11 @@ const EVENTS: [(&str, &str, &str, &str); 19] = [
     ("", "2026-03-02T10:00:00Z", "page_view", "/lamps"),
 ];
 
-fn tenant() -> Tenant {
-    Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Live }
-}
-
 fn payload(number: usize, (who, at, event_type, path): (&str, &str, &str, &str)) -> Vec<u8> {
     let at_us = at.parse::<DateTime<Utc>>().unwrap().timestamp_micros();
-    let id = format!("event-{number:02}");
     let mut event = Event::at(at_us);
     event.is_bot = who == "bot";
-    event.set(TextField::EventId, id.clone());
+    event.set(TextField::EventId, format!("event-{number:02}"));
     event.set(TextField::EventType, event_type.to_owned());
     event.set(TextField::Path, path.to_owned());
     match who.strip_prefix('@') {
@@ -60,13 +54,7 @@ fn payload(number: usize, (who, at, event_type, path): (&str, &str, &str, &str))
         None if who.is_empty() => {}
         None => event.set(TextField::VisitorId, who.to_owned()),
     }
-    let mut events = EncodedEvents::default();
-    events.push(IdHash::new(tenant(), &id), &event);
-    let head = RequestHead { tenant: tenant(), received_at_us: at_us, duplicates: 0, events: 1, rejected: 0 };
-    let mut payload = Vec::new();
-    put_head(&mut payload, &head);
-    events.iter().for_each(|(_, bytes)| payload.extend_from_slice(bytes));
-    payload
+    logged::of(tenant(), at_us, [event])
 }
 
 async fn visited() -> (tempfile::TempDir, Installation) {

@@ -5,20 +5,15 @@
 use std::sync::Arc;
 
 use touchline_ingest::record::decode;
+use touchline_schemas::MockClock;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
-use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
-use touchline_tests::logged::request;
+use touchline_tests::logged::{request, tenant};
 use touchline_tests::rows::rows;
-use uuid::Uuid;
 
 const MINUTE_US: i64 = 60_000_000;
 const DAY_US: i64 = 24 * 60 * MINUTE_US;
-
-fn tenant() -> Tenant {
-    Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Live }
-}
 
 fn view(visitor: &str, at_us: i64) -> Vec<u8> {
     let id = format!("{visitor}-{at_us}");

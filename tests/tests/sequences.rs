@@ -11,19 +11,18 @@ use futures::TryStreamExt;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use touchline_ingest::event_ids::IdHash;
-use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
+use touchline_ingest::record::{Event, decode};
 use touchline_jobs::{Job, SequencesJob};
 use touchline_pipeline::reports::sequences::{self, steps};
 use touchline_pipeline::reports::{Answer, TimeRange};
+use touchline_schemas::MockClock;
 use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
-use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
+use touchline_tests::logged::{self, tenant};
 use touchline_tests::rows::{only, rows, texts, value};
 use touchline_tests::runs::become_event_of_a_run;
 use touchline_verify::{VerifyRequest, verify};
-use uuid::Uuid;
 
 const MINUTE_US: i64 = 60_000_000;
 const DAY_US: i64 = 24 * 60 * MINUTE_US;
@@ -37,22 +36,14 @@ fn begin_us() -> i64 {
     "2026-03-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap().timestamp_micros()
 }
 
-fn tenant() -> Tenant {
-    Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Test }
-}
-
 /// An event of somebody; when it arrives says the batch.
-#[derive(Debug, Clone)]
-struct Sent {
-    id: String,
-    event: Event<'static>,
-}
+type Sent = Event<'static>;
 
 fn sent(at_us: i64, id: String, says: impl FnOnce(&mut Event<'static>)) -> Sent {
     let mut event = Event::at(at_us);
-    event.set(TextField::EventId, id.clone());
+    event.set(TextField::EventId, id);
     says(&mut event);
-    Sent { id, event }
+    event
 }
 
 /// An event of a run, or one that says whose a visitor id is.
@@ -74,17 +65,6 @@ fn any_event(random: &mut SmallRng, number: usize) -> Sent {
     })
 }
 
-/// A request with one event, which arrived at an instant.
-fn payload(sent: &Sent, received_at_us: i64) -> Vec<u8> {
-    let mut events = EncodedEvents::default();
-    events.push(IdHash::new(tenant(), &sent.id), &sent.event);
-    let head = RequestHead { tenant: tenant(), received_at_us, duplicates: 0, events: 1, rejected: 0 };
-    let mut payload = Vec::new();
-    put_head(&mut payload, &head);
-    events.iter().for_each(|(_, bytes)| payload.extend_from_slice(bytes));
-    payload
-}
-
 /// An installation with what was stored in it.
 struct World {
     installation: Installation,
@@ -100,7 +80,7 @@ impl World {
     }
 
     async fn store(&mut self, batch: &[Sent], received_at_us: i64) {
-        let payloads: Vec<_> = batch.iter().map(|sent| payload(sent, received_at_us)).collect();
+        let payloads: Vec<_> = batch.iter().map(|sent| logged::of(tenant(), received_at_us, [sent.clone()])).collect();
         let requests: Vec<_> = payloads.iter().map(|payload| decode(payload).unwrap()).collect();
         self.segments += 1;
         self.installation.writer.store(self.segments, &requests).await.unwrap();

@@ -10,8 +10,7 @@ use chrono::{DateTime, Duration, SecondsFormat, TimeZone, Utc};
 use chrono_tz::Tz;
 use futures::TryStreamExt;
 use proptest::prelude::*;
-use touchline_ingest::event_ids::IdHash;
-use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
+use touchline_ingest::record::{Event, decode};
 use touchline_jobs::{Job, JobContext, JobPlan, JobReport, RunRequest, TrafficJob};
 use touchline_lake::{Commit, LakeTable};
 use touchline_pipeline::reports::{Bots, TimeRange, traffic};
@@ -20,6 +19,7 @@ use touchline_schemas::event::TextField;
 use touchline_schemas::tables::Table;
 use touchline_schemas::{Clock, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
+use touchline_tests::logged;
 use touchline_tests::rows::{rows, texts, value};
 
 const TYPES: [&str; 6] = ["page_view", "page_view", "add_to_cart", "purchase", "lead", "$message_viewed"];
@@ -100,10 +100,9 @@ fn deliveries() -> impl Strategy<Value = (Vec<Sent>, Vec<Vec<Sent>>, Vec<usize>)
 }
 
 fn payload(tenant: Tenant, sent: &Sent) -> Vec<u8> {
-    let id = format!("event-{:04}", sent.id);
     let mut event = Event::at(sent.occurred_at_us);
     event.is_bot = sent.is_bot;
-    event.set(TextField::EventId, id.clone());
+    event.set(TextField::EventId, format!("event-{:04}", sent.id));
     event.set(TextField::EventType, sent.event_type());
     event.set(TextField::Path, sent.path());
     if let Some(source) = SOURCES[sent.utm_source] {
@@ -116,13 +115,7 @@ fn payload(tenant: Tenant, sent: &Sent) -> Vec<u8> {
     }
     event.set(TextField::Source, if sent.is_posted_conversion { "conversion" } else { "native" });
     event.revenue_e4 = sent.revenue_e4();
-    let mut events = EncodedEvents::default();
-    events.push(IdHash::new(tenant, &id), &event);
-    let head = RequestHead { tenant, received_at_us: sent.occurred_at_us, duplicates: 0, events: 1, rejected: 0 };
-    let mut payload = Vec::new();
-    put_head(&mut payload, &head);
-    events.iter().for_each(|(_, bytes)| payload.extend_from_slice(bytes));
-    payload
+    logged::of(tenant, sent.occurred_at_us, [event])
 }
 
 struct Shop {

@@ -5,15 +5,14 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use touchline_ingest::event_ids::IdHash;
-use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
+use touchline_ingest::record::{Event, decode};
 use touchline_jobs::JobReport;
+use touchline_schemas::MockClock;
 use touchline_schemas::event::{PAGE_VIEW, TextField};
 use touchline_schemas::tables::Table;
-use touchline_schemas::{AccountId, Environment, MockClock, Tenant};
 use touchline_tests::installation::Installation;
+use touchline_tests::logged::{self, tenant};
 use touchline_tests::rows::{only, rows};
-use uuid::Uuid;
 
 const MINUTE_US: i64 = 60_000_000;
 /// The most that an amount can be, in ten-thousandths.
@@ -32,34 +31,20 @@ fn begin_us() -> i64 {
     "2026-03-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap().timestamp_micros()
 }
 
-fn tenant() -> Tenant {
-    Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Live }
-}
-
 async fn store(installation: &mut Installation, number: i64, events: &[Sent]) {
-    let mut encoded = EncodedEvents::default();
-    for Sent { visitor, is_logged_in, minutes, revenue_e4 } in events {
+    let received_at_us = begin_us() + events.iter().map(|sent| sent.minutes).max().unwrap() * MINUTE_US;
+    let events = events.iter().map(|Sent { visitor, is_logged_in, minutes, revenue_e4 }| {
         let mut event = Event::at(begin_us() + minutes * MINUTE_US);
-        let id = format!("event-{visitor}-{minutes}");
         event.revenue_e4 = *revenue_e4;
-        event.set(TextField::EventId, id.clone());
+        event.set(TextField::EventId, format!("event-{visitor}-{minutes}"));
         event.set(TextField::EventType, PAGE_VIEW);
         event.set(TextField::VisitorId, format!("visitor-{visitor}"));
         if *is_logged_in {
             event.set(TextField::UserId, format!("user-{visitor}"));
         }
-        encoded.push(IdHash::new(tenant(), &id), &event);
-    }
-    let head = RequestHead {
-        tenant: tenant(),
-        received_at_us: begin_us() + events.iter().map(|sent| sent.minutes).max().unwrap() * MINUTE_US,
-        duplicates: 0,
-        events: encoded.len() as u32,
-        rejected: 0,
-    };
-    let mut payload = Vec::new();
-    put_head(&mut payload, &head);
-    encoded.iter().for_each(|(_, bytes)| payload.extend_from_slice(bytes));
+        event
+    });
+    let payload = logged::of(tenant(), received_at_us, events);
     installation.writer.store(number, &[decode(&payload).unwrap()]).await.unwrap();
 }
 

@@ -88,14 +88,6 @@ impl SessionRules {
         self.splits.campaign.is_none() && self.splits.referrer.is_none() && self.splits.max_length.is_none()
     }
 
-    /// The mergeable rules whose sessions these rules cut further: each of their sessions is a whole number of ours, and
-    /// no event outside of it has a say in how it is cut.
-    #[must_use]
-    pub fn uncut(&self) -> Self {
-        let splits = Splits { midnight: self.splits.midnight, ..Splits::default() };
-        Self { splits, ..self.clone() }
-    }
-
     /// The longest pause inside any session, whoever decides: after it, a session is over.
     pub fn longest_pause(&self) -> Duration {
         match self.identity {
@@ -177,7 +169,6 @@ mod tests {
         assert_eq!(rules.definition(), "sessions/touchline/2+midnight");
         rules.splits.max_length = Some(Duration::hours(24));
         assert!(!rules.is_mergeable());
-        assert!(rules.uncut().is_mergeable());
         assert_eq!(rules.definition(), "sessions/touchline/2+midnight+max_24h");
     }
 }

@@ -16,8 +16,9 @@ use touchline_verify::{Report, VerifyError, VerifyRequest, verify};
 
 /// Computes the derived tables a second time, with another engine, and compares them cell by cell.
 ///
-/// Usually started by `touchline verify` and by the job `verify`. Exit status: 0 everything is equal, 1 something
-/// differs or could not be read, 2 wrong usage.
+/// Usually started by `touchline verify` and by the job `verify`. Exit status: 0 everything that was compared is equal,
+/// 1 something differs or could not be read, 2 wrong usage. What cannot be compared is listed as not verified, and does
+/// not change the exit status.
 #[derive(Debug, Parser)]
 #[command(name = "touchline-verify", version, max_term_width = 100)]
 struct Args {

@@ -1,7 +1,5 @@
 //! Accounts: the tenants, each with a slug for people and settings of its own.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr,
@@ -9,6 +7,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use super::account_settings::{AccountSettings, CHANNEL_RULES, ConversionValue, Goal, GoalCondition, GoalCredit};
 use super::audit::{Action, Change};
 use super::moment::{micros, new_id};
 use super::{ControlDb, ControlError};
@@ -62,132 +61,6 @@ impl AccountStatus {
             .ok_or_else(|| ControlError::Corrupt { table: "accounts", column: "status", value: word.to_owned() })
     }
 }
-
-/// What an account has decided for itself; what is absent follows the configuration.
-///
-/// Unknown fields are ignored: a newer version may have written them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct AccountSettings {
-    /// Minutes without an event after which a session has ended, 1 to 475.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_timeout_minutes: Option<u16>,
-    /// The event types that count as conversions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub conversion_event_types: Option<Vec<String>>,
-    /// What conversions are worth, by event type; without a rule, the event's revenue.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub conversion_values: BTreeMap<String, ConversionValue>,
-    /// Whether IP addresses are masked before they are stored.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mask_ip: Option<bool>,
-    /// Whether Global Privacy Control of visitors' browsers counts: `honour` (default) or `ignore`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub privacy_signals: Option<String>,
-    /// IANA name of the time zone of the account's days. Default `UTC`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub time_zone: Option<String>,
-    /// What a session is: `touchline` (default), `client`, `ga4`, `matomo` or `plausible`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_profile: Option<String>,
-    /// Splits of sessions besides the profile's: `campaign`, `referrer`, `midnight`, `max_24h`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub session_splits: Vec<String>,
-    /// The rules that name a session's channel: `touchline` (default) or `ga4`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub channel_rules: Option<String>,
-    /// Domains whose referrals are internal, with what lies below them, besides the page's own registrable domain.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub own_domains: Vec<String>,
-    /// Domains whose events are the account's when they come without a key, as Plausible's tracker sends them. A domain
-    /// is one account's.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tracked_domains: Vec<String>,
-    /// What messages are sent for, by name.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub goals: BTreeMap<String, Goal>,
-    /// Days before a conversion in which a session counts as a touch, 1 to 365. Default 30.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attribution_lookback_days: Option<u16>,
-    /// Days for which events are kept, at least 1; for ever without it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retention_days: Option<u32>,
-}
-
-/// What a conversion is worth.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ConversionValue {
-    /// The event's revenue.
-    #[default]
-    Revenue,
-    /// An amount with at most 4 decimals, whatever the event says.
-    Fixed(String),
-    /// The number in this member of the event's properties; members of members are joined by dots.
-    Property(String),
-}
-
-/// What messages are sent for: an event of the person who got one, in a window after it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Goal {
-    /// Type of the event.
-    pub event_type: String,
-    /// What else must hold of the event.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub condition: Option<GoalCondition>,
-    /// Days after the message in which the event counts, 1 to 365.
-    #[serde(default = "Goal::default_window_days")]
-    pub window_days: u16,
-    /// Which of several messages get credit.
-    #[serde(default)]
-    pub credit: GoalCredit,
-    /// What the event is worth.
-    #[serde(default)]
-    pub value: ConversionValue,
-}
-
-impl Goal {
-    /// Days after a message in which a goal counts, unless it says otherwise.
-    pub const DEFAULT_WINDOW_DAYS: u16 = 7;
-
-    /// An event type with the defaults for the rest.
-    pub fn of(event_type: &str) -> Self {
-        Self {
-            event_type: event_type.to_owned(),
-            condition: None,
-            window_days: Self::DEFAULT_WINDOW_DAYS,
-            credit: GoalCredit::default(),
-            value: ConversionValue::default(),
-        }
-    }
-
-    fn default_window_days() -> u16 {
-        Self::DEFAULT_WINDOW_DAYS
-    }
-}
-
-/// A text that an event of a goal must have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GoalCondition {
-    /// A text column of `events`; else a member of the properties, members of members joined by dots.
-    pub field: String,
-    /// Its value: a text, or the digits of a number, or `true` or `false`.
-    pub value: String,
-}
-
-/// Which of several messages before a goal get credit for it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GoalCredit {
-    /// Each of them.
-    #[default]
-    AnyTouch,
-    /// The last.
-    LastTouch,
-}
-
-/// The sets of rules that name a session's channel.
-pub const CHANNEL_RULES: [&str; 2] = ["touchline", "ga4"];
 
 impl AccountSettings {
     pub(super) fn to_json(&self) -> Result<serde_json::Value, ControlError> {

@@ -8,7 +8,7 @@ use super::{instant, text};
 
 /// UTC date of the events; partition column.
 pub const EDGE_DATE: &str = "edge_date";
-/// What the events say of the pair: a word of `EDGE_KINDS`.
+/// What the events say of the pair: [`KIND_LINK`], [`KIND_ALIAS`] or [`KIND_UNMERGE`].
 pub const KIND: &str = "kind";
 /// `visitor` or `user`.
 pub const LEFT_TYPE: &str = "left_type";
@@ -29,8 +29,6 @@ pub const KIND_LINK: &str = "link";
 pub const KIND_ALIAS: &str = "alias";
 /// The pair does not belong together: earlier links and aliases of it are void.
 pub const KIND_UNMERGE: &str = "unmerge";
-/// All kinds.
-pub const EDGE_KINDS: [&str; 3] = [KIND_LINK, KIND_ALIAS, KIND_UNMERGE];
 
 /// An anonymous id.
 pub const TYPE_VISITOR: &str = "visitor";

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use touchline_ingest::record::decode;
 use touchline_jobs::{CompactionJob, Job, JobContext, RunRequest};
 use touchline_lake::Lake;
+use touchline_schemas::SystemClock;
 use touchline_schemas::tables::Table;
-use touchline_schemas::{AccountId, Environment, SystemClock, Tenant};
+use touchline_tests::bench::tenant;
 use touchline_tests::installation::Installation;
+use touchline_tests::memory::peak_memory_mb;
 use touchline_tests::shop::Shop;
-use uuid::Uuid;
 
 /// What a segment of the default size holds: at 100,000 events a second one is written every second.
 const EVENTS_PER_SEGMENT: usize = 95_000;
@@ -60,10 +61,6 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tenant() -> Tenant {
-    Tenant { account_id: AccountId(Uuid::from_u128(0xbe7c)), environment: Environment::Live }
-}
-
 async fn generate(installation: &mut Installation, events: usize) -> anyhow::Result<()> {
     let segments = events.div_ceil(EVENTS_PER_SEGMENT);
     let mut shop = Shop::new(1, tenant(), (events / 28).max(1) as u32, "2026-01-01T00:00:00Z".parse()?, 1);
@@ -91,12 +88,6 @@ fn cpu_seconds() -> anyhow::Result<f64> {
     let after_name = stat.rsplit(')').next().context("no name")?;
     let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
     Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_SECOND)
-}
-
-fn peak_memory_mb() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? / 1024)
 }
 
 #[expect(clippy::print_stdout, reason = "the benchmark's answer")]

@@ -9,11 +9,11 @@ use std::time::Instant;
 use clap::Parser;
 use touchline_ingest::record::decode;
 use touchline_jobs::JobReport;
-use touchline_schemas::{AccountId, Environment, SystemClock, Tenant};
+use touchline_schemas::SystemClock;
+use touchline_tests::bench::tenant;
 use touchline_tests::installation::Installation;
 use touchline_tests::memory::peak_memory_mb;
 use touchline_tests::shop::Shop;
-use uuid::Uuid;
 
 const THREADS: usize = 2;
 const DAYS: u32 = 30;
@@ -64,11 +64,10 @@ struct Bench {
 
 impl Bench {
     async fn new(data_dir: &std::path::Path, events: usize) -> anyhow::Result<Self> {
-        let tenant = Tenant { account_id: AccountId(Uuid::from_u128(0xbe7c)), environment: Environment::Live };
         let visitors = (events / 28).max(1) as u32;
         Ok(Self {
             installation: Installation::open(data_dir, Arc::new(SystemClock), THREADS).await?,
-            shop: Shop::new(1, tenant, visitors, "2026-01-01T00:00:00Z".parse()?, DAYS),
+            shop: Shop::new(1, tenant(), visitors, "2026-01-01T00:00:00Z".parse()?, DAYS),
             commits: 0,
             runs: serde_json::Map::new(),
         })

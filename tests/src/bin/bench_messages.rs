@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::Context as _;
 use arrow::array::AsArray;
@@ -13,7 +12,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio_util::sync::CancellationToken;
 use touchline_ingest::event_ids::IdHash;
-use touchline_ingest::record::{EncodedEvents, Event, RequestHead, decode, put_head};
+use touchline_ingest::record::{EncodedEvents, Event, decode};
 use touchline_jobs::{Job, JobContext, MessagesJob, RunRequest};
 use touchline_pipeline::QueryEngine;
 use touchline_pipeline::event_sets::{Part, read};
@@ -21,13 +20,14 @@ use touchline_pipeline::identities::People;
 use touchline_pipeline::messages::SOURCE;
 use touchline_pipeline::messages::rollup::{DayRollup, rollups_of};
 use touchline_pipeline::messages::rows::Attempts;
+use touchline_schemas::SystemClock;
 use touchline_schemas::event::TextField;
 use touchline_schemas::event::messaging::{MESSAGE_CLICKED, MESSAGE_DELIVERED, MESSAGE_SENT, MESSAGE_VIEWED};
 use touchline_schemas::tables::Table;
 use touchline_schemas::tables::message_rollups as column;
-use touchline_schemas::{AccountId, Environment, SystemClock, Tenant};
+use touchline_tests::bench::{measure, tenant};
 use touchline_tests::installation::Installation;
-use touchline_tests::memory::peak_memory_mb;
+use touchline_tests::logged;
 use uuid::Uuid;
 
 /// The peer gets two threads as well.
@@ -79,25 +79,10 @@ async fn main() -> anyhow::Result<()> {
     }
     let data_dir = arguments.data_dir.context("which DATA_DIR?")?;
     let installation = Installation::open(&data_dir, Arc::new(SystemClock), THREADS).await?;
-    let mut seconds = Vec::new();
-    let mut answer = Vec::new();
-    for _ in 0..arguments.times {
-        let begun = Instant::now();
-        answer = if arguments.write { write(&installation).await? } else { count(&installation.engine).await? };
-        seconds.push(begun.elapsed().as_secs_f64());
-    }
-    let line = serde_json::json!({
-        "engine": if arguments.write { "touchline, written" } else { "touchline" },
-        "seconds": seconds,
-        "answer": answer,
-        "max_rss_mb": peak_memory_mb()?,
-    });
-    print(&line.to_string());
+    let engine = if arguments.write { "touchline, written" } else { "touchline" };
+    let run = async || if arguments.write { write(&installation).await } else { count(&installation.engine).await };
+    print(&measure(engine, arguments.times, run).await?);
     Ok(())
-}
-
-fn tenant() -> Tenant {
-    Tenant { account_id: AccountId(Uuid::from_u128(0xbe7c)), environment: Environment::Live }
 }
 
 /// Rollups from events, and of all of their rows the sums that the peer has as well.
@@ -189,17 +174,7 @@ impl Campaign {
         while encoded.len() < events {
             self.message(&mut encoded, part, of);
         }
-        let head = RequestHead {
-            tenant: tenant(),
-            received_at_us: self.begin_us + DAYS * 24 * HOUR_US,
-            duplicates: 0,
-            events: encoded.len() as u32,
-            rejected: 0,
-        };
-        let mut payload = Vec::new();
-        put_head(&mut payload, &head);
-        encoded.iter().for_each(|(_, bytes)| payload.extend_from_slice(bytes));
-        payload
+        logged::of_encoded(tenant(), self.begin_us + DAYS * 24 * HOUR_US, &encoded)
     }
 
     fn message(&mut self, encoded: &mut EncodedEvents, part: i64, of: i64) {

@@ -18,8 +18,9 @@ use datafusion::prelude::{DataFrame, ParquetReadOptions, col};
 use touchline_ingest::record::decode;
 use touchline_pipeline::QueryEngine;
 use touchline_pipeline::sessions::{SessionParams, sessions};
+use touchline_schemas::SystemClock;
 use touchline_schemas::tables::{Table, sessions as column};
-use touchline_schemas::{AccountId, Environment, SystemClock, Tenant};
+use touchline_tests::bench::tenant;
 use touchline_tests::installation::Installation;
 use touchline_tests::memory::peak_memory_mb;
 use touchline_tests::shop::Shop;
@@ -94,10 +95,6 @@ async fn main() -> anyhow::Result<()> {
     });
     print(&line.to_string());
     Ok(())
-}
-
-fn tenant() -> Tenant {
-    Tenant { account_id: AccountId(Uuid::from_u128(0xbe7c)), environment: Environment::Live }
 }
 
 /// Sessions, their events, their page views, and how many have a campaign source.

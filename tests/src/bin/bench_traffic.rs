@@ -4,7 +4,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::Context as _;
 use chrono_tz::Tz;
@@ -14,10 +13,10 @@ use touchline_jobs::{Job, JobContext, RunRequest, SessionsJob, TrafficJob};
 use touchline_pipeline::QueryEngine;
 use touchline_pipeline::reports::{Bots, TimeRange};
 use touchline_pipeline::traffic::{Calendar, Dimension, Question, groups};
+use touchline_schemas::SystemClock;
 use touchline_schemas::tables::Table;
-use touchline_schemas::{AccountId, Environment, SystemClock, Tenant};
+use touchline_tests::bench::{measure, tenant};
 use touchline_tests::installation::Installation;
-use uuid::Uuid;
 
 /// The peer gets two threads as well.
 const THREADS: usize = 2;
@@ -54,25 +53,10 @@ async fn main() -> anyhow::Result<()> {
     }
     let data_dir = arguments.data_dir.context("which DATA_DIR?")?;
     let installation = Installation::open(&data_dir, Arc::new(SystemClock), THREADS).await?;
-    let mut seconds = Vec::new();
-    let mut answer = Vec::new();
-    for _ in 0..arguments.times {
-        let begun = Instant::now();
-        answer = if arguments.write { write(&installation).await? } else { count(&installation.engine).await? };
-        seconds.push(begun.elapsed().as_secs_f64());
-    }
-    let line = serde_json::json!({
-        "engine": if arguments.write { "touchline, written" } else { "touchline" },
-        "seconds": seconds,
-        "answer": answer,
-        "max_rss_mb": peak_memory_mb()?,
-    });
-    print(&line.to_string());
+    let engine = if arguments.write { "touchline, written" } else { "touchline" };
+    let run = async || if arguments.write { write(&installation).await } else { count(&installation.engine).await };
+    print(&measure(engine, arguments.times, run).await?);
     Ok(())
-}
-
-fn tenant() -> Tenant {
-    Tenant { account_id: AccountId(Uuid::from_u128(0xbe7c)), environment: Environment::Live }
 }
 
 /// Groups of a day and a campaign source, their sessions, their visitors.
@@ -118,12 +102,6 @@ async fn list_files(data_dir: PathBuf) -> anyhow::Result<()> {
 
 fn context() -> JobContext {
     JobContext { clock: Arc::new(SystemClock), cancellation: CancellationToken::new(), progress: Arc::default() }
-}
-
-fn peak_memory_mb() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? / 1024)
 }
 
 #[expect(clippy::print_stdout, reason = "the benchmark's answer")]
