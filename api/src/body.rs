@@ -16,18 +16,26 @@ use crate::error::ApiError;
 /// Called after the caller is known: a stranger cannot make us read or inflate anything.
 pub async fn read(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     check_media_type(headers)?;
-    arrived(state, headers, body).await
+    arrived(state, headers, body, state.config.ingest.max_body_bytes).await
 }
 
 /// The body of a request of another product's client. Its headers are not believed: some clients call JSON a form, or
-/// pack it in a way that no header tells.
+/// pack it in a way that no header tells. Where it is one event it may be no larger than one.
 pub async fn read_packed(
     state: &AppState,
     endpoint: Endpoint,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Bytes, ApiError> {
-    let bytes = arrived(state, headers, body).await?;
+    let ingest = &state.config.ingest;
+    let limit_bytes = match endpoint {
+        Endpoint::Plausible | Endpoint::Umami => ingest.max_event_bytes.min(ingest.max_body_bytes),
+        _ => ingest.max_body_bytes,
+    };
+    let bytes = arrived(state, headers, body, limit_bytes).await?;
+    if bytes.len() > limit_bytes {
+        return Err(ApiError::BodyTooLarge { limit_bytes });
+    }
     if endpoint != Endpoint::PostHog {
         return Ok(bytes);
     }
@@ -38,8 +46,7 @@ pub async fn read_packed(
     }
 }
 
-async fn arrived(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    let limit_bytes = state.config.ingest.max_body_bytes;
+async fn arrived(state: &AppState, headers: &HeaderMap, body: Body, limit_bytes: usize) -> Result<Bytes, ApiError> {
     let limit_s = state.config.server.request_read_timeout_s;
     let arriving = collect(body, limit_bytes);
     let bytes = match tokio::time::timeout(Duration::from_secs(limit_s), arriving).await {

@@ -45,9 +45,18 @@ fn hops(header: ForwardedHeader, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         }
         ForwardedHeader::Forwarded => {
             let lines = headers.get_all(header::FORWARDED).iter();
-            lines.flat_map(|line| split(text(line), ',').into_iter().map(forwarded_for)).collect()
+            lines.flat_map(|line| forwarded_hops(text(line))).collect()
         }
     }
+}
+
+/// The hops of one line of `Forwarded`. A quote that a client leaves open would swallow what our proxy appends to its line:
+/// such a line is one hop that cannot be read.
+fn forwarded_hops(line: &str) -> Vec<Option<IpAddr>> {
+    if line.matches('"').count() % 2 == 1 {
+        return vec![None];
+    }
+    split(line, ',').into_iter().map(forwarded_for).collect()
 }
 
 /// The address in one element of `Forwarded`.
@@ -159,6 +168,8 @@ mod tests {
             (vec!["for=unknown"], "10.0.0.1"),
             (vec!["proto=https"], "10.0.0.1"),
             (vec!["for=203.0.113.7, for=\"10.1.2.3"], "10.0.0.1"),
+            (vec!["for=198.51.100.1;x=\", for=203.0.113.7"], "10.0.0.1"),
+            (vec!["for=198.51.100.1;x=\"", "for=203.0.113.7"], "203.0.113.7"),
         ] {
             check(ForwardedHeader::Forwarded, "10.0.0.1", &lines, expected);
         }

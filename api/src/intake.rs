@@ -63,7 +63,7 @@ pub async fn authenticate(
             (caller, body::read_packed(state, endpoint, &parts.headers, body).await?, key.ok())
         }
         None => {
-            limits::enter(state, &parts)?;
+            limits::enter_unknown(state, &parts)?;
             let body = body::read_packed(state, endpoint, &parts.headers, body).await?;
             let credential = endpoint.credential(&body);
             let presented = match &credential {

@@ -61,6 +61,10 @@ pub enum Limit {
     RunningOfKey(Kind),
     /// How many requests may be answered at the same time.
     Running(Kind),
+    /// How many requests whose keys are not known yet may be read at the same time from one address.
+    UnknownOfAddress,
+    /// How many such requests may be read at the same time.
+    Unknown,
     /// How fast an address may show keys that are not good.
     FailuresOfAddress,
 }
@@ -75,6 +79,8 @@ impl Limit {
             Self::RunningOfKey(Kind::Reading) => "reading_running_per_key",
             Self::Running(Kind::Ingest) => "ingest_running",
             Self::Running(Kind::Reading) => "reading_running",
+            Self::UnknownOfAddress => "unknown_running_per_address",
+            Self::Unknown => "unknown_running",
             Self::FailuresOfAddress => "failures_per_address",
         }
     }
@@ -88,6 +94,8 @@ impl Limit {
             Self::RunningOfKey(Kind::Reading) => "limits.reading_running_per_key",
             Self::Running(Kind::Ingest) => "limits.ingest_running",
             Self::Running(Kind::Reading) => "limits.reading_running",
+            Self::UnknownOfAddress => "limits.unknown_running_per_address",
+            Self::Unknown => "limits.unknown_running",
             Self::FailuresOfAddress => "limits.failures_per_address_per_min",
         }
     }
@@ -97,6 +105,8 @@ impl Limit {
             Self::RateOfKey(_) => "the key sends more requests than it may",
             Self::RunningOfKey(_) => "too many requests of the key are being answered",
             Self::Running(_) => "too many requests are being answered",
+            Self::UnknownOfAddress => "too many requests without a key in a header are being read from this address",
+            Self::Unknown => "too many requests without a key in a header are being read",
             Self::FailuresOfAddress => "too many requests without a good key came from this address",
         }
     }
@@ -121,7 +131,7 @@ impl Exceeded {
     pub const fn code(&self) -> &'static str {
         match self.limit {
             Limit::RateOfKey(_) => "rate_limited",
-            Limit::RunningOfKey(_) | Limit::Running(_) => "too_many_running",
+            Limit::RunningOfKey(_) | Limit::Running(_) | Limit::UnknownOfAddress | Limit::Unknown => "too_many_running",
             Limit::FailuresOfAddress => "too_many_failures",
         }
     }
@@ -132,6 +142,7 @@ impl Exceeded {
 pub struct Limits {
     ingest: Share,
     reading: Share,
+    unknown: Arc<Running<IpAddr>>,
     failures: Option<Rate<IpAddr>>,
     failures_policy: Option<HeaderValue>,
 }
@@ -140,7 +151,7 @@ pub struct Limits {
 #[derive(Debug)]
 struct Share {
     rate: Option<Rate<Uuid>>,
-    running: Arc<Running>,
+    running: Arc<Running<Uuid>>,
     policy: Option<HeaderValue>,
 }
 
@@ -169,6 +180,7 @@ impl Limits {
                 rate(config.reading_per_key_per_s, config.reading_burst_per_key),
                 running(config.reading_running, config.reading_running_per_key),
             ),
+            unknown: Arc::new(Running::new(config.unknown_running, config.unknown_running_per_address)),
             failures_policy: failures.as_ref().and_then(|rate| list(&[rate.policy(Limit::FailuresOfAddress.name())])),
             failures,
         }
@@ -181,52 +193,49 @@ impl Limits {
         }
     }
 
-    /// Counts a request whose key is not known to be good; [`Self::forgive`] takes it back if it is.
-    fn suspect(&self, pass: &Pass, address: Option<IpAddr>) -> Result<(), Exceeded> {
-        let (Some(failures), Some(address)) = (&self.failures, address) else { return Ok(()) };
-        let limit = Limit::FailuresOfAddress;
-        match failures.take(&block(address)) {
+    /// Counts a request as a failure until it is known that it is none.
+    fn suspect<'l>(&'l self, pass: &'l Pass, address: Option<IpAddr>) -> Result<Suspicion<'l>, Exceeded> {
+        let (Some(failures), Some(address)) = (&self.failures, address) else { return Ok(Suspicion(None)) };
+        let (limit, block) = (Limit::FailuresOfAddress, block(address));
+        match failures.take(&block) {
             Ok(left) => {
-                pass.tell(&self.failures_policy, &failures.left(limit.name(), left));
-                Ok(())
+                pass.tell(&self.failures_policy, Some(&failures.left(limit.name(), left)));
+                Ok(Suspicion(Some((failures, block, pass))))
             }
             Err(retry_after_s) => Err(self.exceeded(pass, Exceeded { limit, retry_after_s })),
         }
     }
 
-    fn forgive(&self, address: Option<IpAddr>) {
-        if let (Some(failures), Some(address)) = (&self.failures, address) {
-            failures.give_back(&block(address));
-        }
+    /// Gives a request whose key is not known a place among those of its address, and among all such.
+    fn enter_unknown(&self, pass: &Pass, address: Option<IpAddr>) -> Result<(), Exceeded> {
+        // Without a connection there is nobody to be kept apart.
+        let Some(address) = address else { return Ok(()) };
+        let of_address =
+            self.unknown.enter_as(block(address)).ok_or_else(|| self.full(pass, Limit::UnknownOfAddress))?;
+        let among_all = self.unknown.enter().ok_or_else(|| self.full(pass, Limit::Unknown))?;
+        pass.granted.lock().unknown = Some((of_address, among_all));
+        Ok(())
     }
 
     /// Counts a request of a known key, and gives it its places.
     fn take(&self, pass: &Pass, key_id: Uuid) -> Result<(), Exceeded> {
         let (kind, share) = (pass.kind, self.share(pass.kind));
-        if let Some(rate) = &share.rate {
-            let limit = Limit::RateOfKey(kind);
-            match rate.take(&key_id) {
-                Ok(left) => pass.tell(&share.policy, &rate.left(limit.name(), left)),
-                Err(retry_after_s) => return Err(self.exceeded(pass, Exceeded { limit, retry_after_s })),
+        match &share.rate {
+            None => pass.tell(&share.policy, None),
+            Some(rate) => {
+                let limit = Limit::RateOfKey(kind);
+                match rate.take(&key_id) {
+                    Ok(left) => pass.tell(&share.policy, Some(&rate.left(limit.name(), left))),
+                    Err(retry_after_s) => return Err(self.exceeded(pass, Exceeded { limit, retry_after_s })),
+                }
             }
         }
-        self.enter(pass)?;
-        match share.running.enter_as(key_id) {
-            Some(place) => pass.granted.lock().of_key = Some(place),
-            None => return Err(self.full(pass, Limit::RunningOfKey(kind))),
-        }
-        Ok(())
-    }
-
-    /// Gives a request its place among all of its kind, once.
-    fn enter(&self, pass: &Pass) -> Result<(), Exceeded> {
+        let among_all = share.running.enter().ok_or_else(|| self.full(pass, Limit::Running(kind)))?;
+        let of_key = share.running.enter_as(key_id).ok_or_else(|| self.full(pass, Limit::RunningOfKey(kind)))?;
         let mut granted = pass.granted.lock();
-        if granted.among_all.is_none() {
-            granted.among_all = self.share(pass.kind).running.enter();
-        }
-        let is_in = granted.among_all.is_some();
-        drop(granted);
-        if is_in { Ok(()) } else { Err(self.full(pass, Limit::Running(pass.kind))) }
+        granted.places = Some((among_all, of_key));
+        granted.unknown = None;
+        Ok(())
     }
 
     fn full(&self, pass: &Pass, limit: Limit) -> Exceeded {
@@ -236,17 +245,36 @@ impl Limits {
     fn exceeded(&self, pass: &Pass, exceeded: Exceeded) -> Exceeded {
         let policy = match exceeded.limit {
             Limit::RateOfKey(kind) | Limit::RunningOfKey(kind) | Limit::Running(kind) => &self.share(kind).policy,
-            Limit::FailuresOfAddress => &self.failures_policy,
+            Limit::FailuresOfAddress | Limit::UnknownOfAddress | Limit::Unknown => &self.failures_policy,
         };
         let name = exceeded.limit.name();
-        pass.tell(policy, &format!("\"{name}\";r=0;t={}", exceeded.retry_after_s));
+        pass.tell(policy, Some(&format!("\"{name}\";r=0;t={}", exceeded.retry_after_s)));
         counter!(REFUSED_TOTAL, "limit" => name).increment(1);
         exceeded
     }
 }
 
+/// A request that counts as a failure of its address. It is taken back when this is dropped, as when nobody could find out
+/// whether the key is good, unless it is confirmed.
+struct Suspicion<'l>(Option<(&'l Rate<IpAddr>, IpAddr, &'l Pass)>);
+
+impl Suspicion<'_> {
+    fn confirm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Suspicion<'_> {
+    fn drop(&mut self) {
+        if let Some((failures, block, pass)) = self.0.take() {
+            failures.give_back(&block);
+            pass.granted.lock().fields = None;
+        }
+    }
+}
+
 impl Share {
-    fn new(kind: Kind, rate: Option<Rate<Uuid>>, running: Arc<Running>) -> Self {
+    fn new(kind: Kind, rate: Option<Rate<Uuid>>, running: Arc<Running<Uuid>>) -> Self {
         let concurrent = |limit: Limit, most: u32| format!("\"{}\";q={most};qu=\"concurrent-requests\"", limit.name());
         let policies: Vec<String> = [
             rate.as_ref().map(|rate| rate.policy(Limit::RateOfKey(kind).name())),
@@ -286,9 +314,12 @@ struct Pass {
 /// What a request was given, and what its answer says of it.
 #[derive(Debug, Default)]
 struct Granted {
-    fields: Option<(HeaderValue, HeaderValue)>,
-    among_all: Option<Place>,
-    of_key: Option<Place>,
+    /// The policy, and what is left of its rate.
+    fields: Option<(HeaderValue, Option<HeaderValue>)>,
+    /// Among all of its kind, and among those of its key.
+    places: Option<(Place<Uuid>, Place<Uuid>)>,
+    /// Among those of its address, and among all whose keys are not known.
+    unknown: Option<(Place<IpAddr>, Place<IpAddr>)>,
 }
 
 impl Pass {
@@ -300,10 +331,9 @@ impl Pass {
         extensions.get().ok_or(ApiError::Internal("a route with keys lies outside the limits"))
     }
 
-    fn tell(&self, policy: &Option<HeaderValue>, left: &str) {
-        if let (Some(policy), Ok(left)) = (policy, HeaderValue::try_from(left)) {
-            self.granted.lock().fields = Some((policy.clone(), left));
-        }
+    fn tell(&self, policy: &Option<HeaderValue>, left: Option<&str>) {
+        let left = left.and_then(|left| HeaderValue::try_from(left).ok());
+        self.granted.lock().fields = policy.clone().map(|policy| (policy, left));
     }
 }
 
@@ -313,18 +343,20 @@ pub async fn limited(kind: Kind, mut request: Request, next: Next) -> Response {
     let pass = Pass::new(kind);
     request.extensions_mut().insert(pass.clone());
     let mut response = next.run(request).await;
-    let Granted { fields, among_all, of_key } = std::mem::take(&mut *pass.granted.lock());
+    let Granted { fields, places, unknown: _ } = std::mem::take(&mut *pass.granted.lock());
     if let Some((policy, left)) = fields {
         response.headers_mut().insert(RATELIMIT_POLICY, policy);
-        response.headers_mut().insert(RATELIMIT, left);
+        if let Some(left) = left {
+            response.headers_mut().insert(RATELIMIT, left);
+        }
     }
-    hold_while_streaming(response, among_all.zip(of_key))
+    hold_while_streaming(response, places)
 }
 
 /// Whose key `presented` is, if that may ask now.
 ///
 /// To be called once for each request, before its body is read; for a key that is inside the body, once that is read, and
-/// [`enter`] before. `presented` is why there is none if the request shows no key: that counts as a failure, too.
+/// [`enter_unknown`] before. `presented` is why there is none if the request shows no key: that counts as a failure, too.
 ///
 /// # Errors
 ///
@@ -340,14 +372,14 @@ pub async fn admit(
     Ok(key)
 }
 
-/// Takes a place for a request whose key is not known until its body is read: strangers cannot make us hold more bodies than
-/// callers can.
+/// Takes a place for a request whose key is not known until its body is read. These places are apart from those of known keys:
+/// strangers who send slowly get into nobody's way but each other's.
 ///
 /// # Errors
 ///
-/// Too many requests are being answered (429).
-pub fn enter(state: &AppState, parts: &request::Parts) -> Result<(), ApiError> {
-    Ok(state.limits.enter(Pass::of(&parts.extensions)?)?)
+/// Too many such requests are being read (429).
+pub fn enter_unknown(state: &AppState, parts: &request::Parts) -> Result<(), ApiError> {
+    Ok(state.limits.enter_unknown(Pass::of(&parts.extensions)?, forwarded::client_ip(state, parts))?)
 }
 
 /// A key that was good when it was last looked up is not held up by the failures of others at the same address.
@@ -364,19 +396,18 @@ async fn authenticate(
         return Ok(key);
     }
     let address = forwarded::client_ip(state, parts);
-    let is_suspect = !presented.is_ok_and(|presented| state.keys.was_good(presented));
-    if is_suspect {
-        state.limits.suspect(pass, address)?;
-    }
+    let was_good = presented.is_ok_and(|presented| state.keys.was_good(presented));
+    let suspicion = if was_good { None } else { Some(state.limits.suspect(pass, address)?) };
     let key = match presented {
         Ok(presented) => state.keys.authenticate(&state.control, now, presented).await?,
         Err(reason) => Err(reason),
     };
-    match &key {
-        Ok(_) if is_suspect => state.limits.forgive(address),
-        // It was good and is no longer: the first failure of many.
-        Err(_) if !is_suspect => state.limits.suspect(pass, address)?,
-        Ok(_) | Err(_) => {}
+    if key.is_err() {
+        match suspicion {
+            Some(suspicion) => suspicion.confirm(),
+            // It was good and is no longer: the first failure of many.
+            None => state.limits.suspect(pass, address)?.confirm(),
+        }
     }
     Ok(key?)
 }

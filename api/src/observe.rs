@@ -53,13 +53,13 @@ impl Seen {
         self.route.as_ref().map(MatchedPath::as_str)
     }
 
-    /// Accepted events and probes are only counted: a line for each would cost more than the work it tells of.
+    /// What comes in great numbers is only counted: a line for each would cost more than the work it tells of.
     fn log(&self, status: StatusCode, duration_s: f64, request_id: &RequestId) {
         let duration_ms = duration_s * 1000.0;
         let route = self.route().unwrap_or(UNMATCHED);
         let (method, status_code, request_id) = (self.method.as_str(), status.as_u16(), request_id.as_str());
-        let is_routine = status.is_success() && (self.method == Method::POST || is_probe(route));
-        if is_routine {
+        let is_frequent = matches!(self.method, Method::POST | Method::OPTIONS) || is_frequent(route);
+        if status == StatusCode::TOO_MANY_REQUESTS || (status.is_success() && is_frequent) {
             tracing::debug!(method, route, status = status_code, duration_ms, request_id, "answered");
         } else {
             tracing::info!(method, route, status = status_code, duration_ms, request_id, "answered");
@@ -67,8 +67,9 @@ impl Seen {
     }
 }
 
-fn is_probe(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz" | "/metrics" | "/api/v1/health")
+/// Probes, and what pages of other sites load.
+fn is_frequent(route: &str) -> bool {
+    matches!(route, "/healthz" | "/readyz" | "/metrics" | "/api/v1/health" | "/t.js") || route.starts_with("/pixel/")
 }
 
 fn after_panic(panic: &(dyn Any + Send)) -> Response {

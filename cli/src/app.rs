@@ -1,7 +1,7 @@
 //! The composition: everything that one process of Touchline is made of, put together in this file and nowhere else.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use futures::TryStreamExt;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Receiver;
@@ -39,13 +38,14 @@ use touchline_pipeline::reports::rejected::chosen::Chosen;
 use touchline_pipeline::{QueryEngine, QueryOptions};
 use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
-use touchline_schemas::config::Config;
+use touchline_schemas::config::{Config, ServerConfig};
 use touchline_schemas::control::{
     Account, Actor, ControlDb, ControlError, Export, ExportRun, ExportTrigger, JobRun, Replayed, Trigger,
 };
 use touchline_schemas::paths::DataDir;
 use uuid::Uuid;
 
+use crate::confine;
 use crate::erasure::IngestLog;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
@@ -177,7 +177,7 @@ impl App {
         let config = &self.config.exports;
         let read = |path: &String| std::fs::read(path).with_context(|| format!("exports.webhook_ca_file {path}"));
         let authorities = config.webhook_ca_file.as_ref().map(read).transpose()?;
-        let (resolver, networks) = (Arc::new(SystemResolver), config.networks()?);
+        let (resolver, networks) = (Arc::new(SystemResolver), config.webhook_networks.clone());
         let announcer = Announcer::new(resolver, networks, authorities.as_deref(), self.clock.clone())?;
         let jobs = &self.config.jobs;
         Ok(Exporter::new(Parts {
@@ -297,7 +297,8 @@ impl App {
         let upkeep = tokio::spawn(metrics_upkeep(prometheus));
         state.sql.warm_up().await;
         let (router, _) = touchline_api::router(state);
-        let served = touchline_api::serve(listener, router, &self.config.server, stop.requested()).await;
+        let server = with_room_for_files(&self.config.server);
+        let served = touchline_api::serve(listener, router, &server, stop.requested()).await;
 
         upkeep.abort();
         stop_jobs.cancel();
@@ -349,7 +350,7 @@ impl App {
         while let Some(events) = chosen.try_next().await? {
             for events in events.chunks(max_events) {
                 replayer.erased().refresh(&self.control).await?;
-                let replay = replayer.check(events, changes);
+                let replay = replayer.check(events, changes, is_trial);
                 if is_trial {
                     all.extend(replay.tried());
                     continue;
@@ -372,13 +373,13 @@ impl App {
     async fn beside_the_log(&self, tenant: Tenant, node: String) -> anyhow::Result<BesideTheLog> {
         let lock = IngestLock::take(&self.data_dir)?;
         let lake = self.open_lake().await?;
-        let own_folder = tempfile::tempdir()?;
-        let folder = if lock.is_some() { self.data_dir.event_ids() } else { own_folder.path().to_owned() };
+        let own_index = OwnIndex::new(&self.data_dir, &node)?;
+        let folder = if lock.is_some() { self.data_dir.event_ids() } else { own_index.0.clone() };
         let index = EventIdIndex::open(&folder, self.config.ingest.id_filter_bytes)?;
         let writer = LakeWriter::new(lake, self.control.clone(), self.clock.clone(), node, index);
         let account = self.control.account(tenant.account_id).await?;
         let mask_ip = account.and_then(|account| account.settings.mask_ip).unwrap_or(self.config.ingest.mask_ip);
-        Ok(BesideTheLog { writer, mask_ip, limits: ingest_limits(&self.config), guards: (lock, own_folder) })
+        Ok(BesideTheLog { writer, mask_ip, limits: Limits::from(&self.config.ingest), guards: (lock, own_index) })
     }
 
     /// Brings what is left in the log to the lake, if no server does that: false beside a running one.
@@ -419,7 +420,7 @@ impl App {
     fn ingest_options(&self) -> anyhow::Result<IngestOptions> {
         let config = &self.config;
         Ok(IngestOptions {
-            limits: ingest_limits(config),
+            limits: Limits::from(&config.ingest),
             log: LogOptions {
                 segment_bytes: config.log.segment_bytes,
                 segment_age: Duration::from_millis(config.log.segment_age_ms),
@@ -456,7 +457,7 @@ impl Import {
         let taken = self.taken();
         let refreshing = tokio::spawn(self.importer.erased().clone().keep_fresh(self.control));
         while let Some(lines) = batches.recv().await {
-            self.importer.push(&lines).await?;
+            self.importer.push(lines).await?;
         }
         refreshing.abort();
         let last_line = Some(self.importer.lines()).filter(|last| *last > taken);
@@ -471,8 +472,35 @@ impl Import {
     }
 }
 
-/// What must be there as long as somebody writes beside the log: the right to its index, or a folder for another.
-type Guards = (Option<IngestLock>, TempDir);
+/// What must be there as long as somebody writes beside the log: the right to its index, or another index.
+type Guards = (Option<IngestLock>, OwnIndex);
+
+/// The folder of an index of event ids that is used once. One that a crash has left goes when its import goes on.
+#[derive(Debug)]
+struct OwnIndex(PathBuf);
+
+impl OwnIndex {
+    fn new(data_dir: &DataDir, node: &str) -> anyhow::Result<Self> {
+        let index = Self(data_dir.imports().join(format!("{node}.event_ids")));
+        index.remove()?;
+        Ok(index)
+    }
+
+    fn remove(&self) -> std::io::Result<()> {
+        match std::fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Drop for OwnIndex {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            tracing::warn!(%error, folder = %self.0.display(), "an index that is no longer needed cannot be removed");
+        }
+    }
+}
 
 /// What writes events that do not come through the log.
 struct BesideTheLog {
@@ -519,19 +547,18 @@ async fn metrics_upkeep(prometheus: PrometheusHandle) {
     }
 }
 
-fn ingest_limits(config: &Config) -> Limits {
-    let ingest = &config.ingest;
-    Limits {
-        max_body_bytes: ingest.max_body_bytes,
-        max_events_per_request: ingest.max_events_per_request,
-        max_event_bytes: ingest.max_event_bytes,
-        max_properties_bytes: ingest.max_properties_bytes,
-        max_depth: ingest.max_depth,
-        max_id_chars: ingest.max_id_chars,
-        max_url_chars: ingest.max_url_chars,
-        max_future_s: i64::try_from(ingest.max_future_s).unwrap_or(i64::MAX),
-        min_timestamp: ingest.min_timestamp,
+/// With no more connections than leave room for the files of the log, the lake and the control database.
+fn with_room_for_files(server: &ServerConfig) -> ServerConfig {
+    const OWN_FILES: usize = 256;
+    let mut server = server.clone();
+    if let Some(files) = confine::open_many_files() {
+        let room = files.saturating_sub(OWN_FILES).max(1);
+        if room < server.max_connections {
+            tracing::warn!(open_files = files, connections = room, "the system allows few open files: see `ulimit -n`");
+            server.max_connections = room;
+        }
     }
+    server
 }
 
 /// What tells browsers, bots and countries.

@@ -11,6 +11,33 @@ pub fn give_way() {
     unsafe { libc::nice(NICENESS) };
 }
 
+/// Lets this process open as many files as the system gives it; returns how many that are, if they are counted. Connections
+/// and the files of the lake share them.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "`getrlimit` and `setrlimit` have no safe wrapper among our dependencies")]
+pub fn open_many_files() -> Option<usize> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let count = |files| usize::try_from(files).ok();
+    // Both take a pointer to a structure that outlives them.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return None;
+        }
+        let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
+            count(raised.rlim_cur)
+        } else {
+            count(limit.rlim_cur)
+        }
+    }
+}
+
+/// Elsewhere nobody says how many files may be open.
+#[cfg(not(unix))]
+pub fn open_many_files() -> Option<usize> {
+    None
+}
+
 /// Lets this process write to no file, not even to the dump of its own death.
 #[cfg(target_os = "linux")]
 pub fn forbid_files() {

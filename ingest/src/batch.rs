@@ -65,7 +65,7 @@ impl Batch {
             event_type: event_type.as_str().into(),
             code: code.into(),
             errors: errors_json(&refusal.errors).into(),
-            body: kept_of(refusal.raw).into(),
+            body: kept_of(&refusal.raw).into(),
             source: refusal.source.into(),
         };
         put_rejected(&mut self.rejected_bytes, &kept);
@@ -124,7 +124,7 @@ mod tests {
             event_id: None,
             event_type: Some("purchase".into()),
             errors: vec![error],
-            raw: r#"{"é":1}"#,
+            raw: r#"{"é":1}"#.into(),
             source: "api",
         };
         batch.refuse(refusal, &mut || [0; 10]);

@@ -127,11 +127,20 @@ impl Ingest {
     }
 
     /// Changes refused events of a tenant, and checks them again.
-    pub fn check_again(&self, tenant: Tenant, mask_ip: bool, events: &[RefusedEvent], changes: &Changes) -> Replay {
+    /// Those of a trial are shown.
+    pub fn check_again(
+        &self,
+        tenant: Tenant,
+        mask_ip: bool,
+        events: &[RefusedEvent],
+        changes: &Changes,
+        is_trial: bool,
+    ) -> Replay {
         let inner = &self.inner;
         let erased = inner.erased.current();
         let (limits, enricher) = (&inner.limits, &*inner.enricher);
-        let terms = Terms { tenant, now: inner.clock.now(), mask_ip, limits, enricher, erased: &erased };
+        let now = inner.clock.now();
+        let terms = Terms { tenant, now, mask_ip, limits, enricher, erased: &erased, shows_bodies: is_trial };
         Replay::check(events, changes, terms)
     }
 

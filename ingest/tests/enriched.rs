@@ -78,7 +78,7 @@ fn send(enricher: &Enricher, endpoint: Endpoint, body: &str, way: Way) -> Outcom
         }
         Checked::Refused(refusal) => {
             assert_eq!((refusal.event_id, refusal.event_type), (None, None));
-            Outcome::Refused(refusal.errors[0].code, refusal.raw.to_owned())
+            Outcome::Refused(refusal.errors[0].code, refusal.raw.into_owned())
         }
     }
 }

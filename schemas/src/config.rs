@@ -74,7 +74,7 @@ impl Config {
     /// Reads a configuration file's text. What it does not mention keeps its default; what it mentions must exist
     /// and be within its limits.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|source| ConfigError::File { source: Box::new(source) })?;
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::in_file(text, &error))?;
         config.validate()?;
         Ok(config)
     }

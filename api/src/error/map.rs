@@ -73,7 +73,8 @@ fn unauthenticated(reason: Unauthenticated) -> Problem {
 
 fn body_too_large(limit_bytes: usize) -> Problem {
     let detail = format!(
-        "the body may have at most {limit_bytes} bytes once decompressed; the operator sets `{MAX_BODY_BYTES_KEY}`"
+        "the body may have at most {limit_bytes} bytes once decompressed; the operator sets `{MAX_BODY_BYTES_KEY}`, and \
+         for a single event `ingest.max_event_bytes`"
     );
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }

@@ -1,31 +1,35 @@
 //! Requests that are being answered, counted.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use uuid::Uuid;
 
-/// How many requests may be answered at the same time, and how many are.
+/// How many requests may be answered at the same time, of each `K` and of all, and how many are.
 #[derive(Debug)]
-pub struct Running {
+pub struct Running<K: Copy + Eq + Hash> {
     most: Option<u32>,
     most_of_key: Option<u32>,
-    counts: Mutex<Counts>,
+    counts: Mutex<Counts<K>>,
 }
 
 /// Keys without requests are not in it.
-#[derive(Debug, Default)]
-struct Counts {
+#[derive(Debug)]
+struct Counts<K> {
     all: u32,
-    of_key: HashMap<Uuid, u32>,
+    of_key: HashMap<K, u32>,
 }
 
-impl Running {
+impl<K: Copy + Eq + Hash> Running<K> {
     /// At most `most` at the same time, and `most_of_key` of one key; 0 is no limit.
     pub fn new(most: u32, most_of_key: u32) -> Self {
         let limit = |most| (most > 0).then_some(most);
-        Self { most: limit(most), most_of_key: limit(most_of_key), counts: Mutex::default() }
+        Self {
+            most: limit(most),
+            most_of_key: limit(most_of_key),
+            counts: Mutex::new(Counts { all: 0, of_key: HashMap::new() }),
+        }
     }
 
     /// The most at the same time.
@@ -39,36 +43,36 @@ impl Running {
     }
 
     /// A place among all; none if there are too many.
-    pub fn enter(self: &Arc<Self>) -> Option<Place> {
+    pub fn enter(self: &Arc<Self>) -> Option<Place<K>> {
         let mut counts = self.counts.lock();
         if self.most.is_some_and(|most| counts.all >= most) {
             return None;
         }
         counts.all += 1;
-        Some(Place { running: self.clone(), key_id: None })
+        Some(Place { running: self.clone(), key: None })
     }
 
     /// A place among those of a key; none if there are too many.
-    pub fn enter_as(self: &Arc<Self>, key_id: Uuid) -> Option<Place> {
+    pub fn enter_as(self: &Arc<Self>, key: K) -> Option<Place<K>> {
         let mut counts = self.counts.lock();
-        let running = counts.of_key.get(&key_id).copied().unwrap_or(0);
+        let running = counts.of_key.get(&key).copied().unwrap_or(0);
         if self.most_of_key.is_some_and(|most| running >= most) {
             return None;
         }
-        counts.of_key.insert(key_id, running + 1);
-        Some(Place { running: self.clone(), key_id: Some(key_id) })
+        counts.of_key.insert(key, running + 1);
+        Some(Place { running: self.clone(), key: Some(key) })
     }
 
-    fn leave(&self, key_id: Option<Uuid>) {
+    fn leave(&self, key: Option<K>) {
         let mut counts = self.counts.lock();
-        let Some(key_id) = key_id else {
+        let Some(key) = key else {
             counts.all -= 1;
             return;
         };
-        if let Some(running) = counts.of_key.get_mut(&key_id) {
+        if let Some(running) = counts.of_key.get_mut(&key) {
             *running -= 1;
             if *running == 0 {
-                counts.of_key.remove(&key_id);
+                counts.of_key.remove(&key);
             }
         }
     }
@@ -76,19 +80,21 @@ impl Running {
 
 /// A request that is being answered, until it is dropped.
 #[derive(Debug)]
-pub struct Place {
-    running: Arc<Running>,
-    key_id: Option<Uuid>,
+pub struct Place<K: Copy + Eq + Hash> {
+    running: Arc<Running<K>>,
+    key: Option<K>,
 }
 
-impl Drop for Place {
+impl<K: Copy + Eq + Hash> Drop for Place<K> {
     fn drop(&mut self) {
-        self.running.leave(self.key_id);
+        self.running.leave(self.key);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]

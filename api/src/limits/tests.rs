@@ -181,6 +181,39 @@ async fn bodies_that_do_not_come_hold_their_places_and_give_them_back() {
 }
 
 #[tokio::test]
+async fn bodies_of_strangers_are_in_the_way_of_strangers_only() {
+    for (limits, setting) in [
+        (
+            LimitsConfig { unknown_running_per_address: 1, ..LimitsConfig::default() },
+            "limits.unknown_running_per_address",
+        ),
+        (LimitsConfig { unknown_running: 1, ..LimitsConfig::default() }, "limits.unknown_running"),
+    ] {
+        let api = api(limits).await;
+        let key = api.key("ingest").await;
+        let message = format!(r#"{{"writeKey":"{key}","userId":"u","event":"x"}}"#);
+        let track = |body: Body| {
+            let request = Request::post("/v1/track").extension(ConnectInfo(Peer::at(ONE.parse().unwrap())));
+            api.send(request.body(body).unwrap())
+        };
+        let (go_on, mut wait) = tokio::sync::watch::channel(false);
+        let late = message.clone();
+        let slow = Body::from_stream(stream::once(async move {
+            let _ = wait.wait_for(|goes_on| *goes_on).await;
+            Ok::<_, std::io::Error>(late)
+        }));
+        let others = async {
+            check_refused(&track(message.clone().into()).await, "too_many_running", setting, 1);
+            assert_eq!(api.post("/api/v1/events", &key, EVENTS).await.status, 202);
+            go_on.send(true).unwrap();
+        };
+        let (answer, ()) = tokio::join!(track(slow), others);
+        assert_eq!(answer.status, 200);
+        assert_eq!(track(message.clone().into()).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn without_limits_nothing_is_said_of_them() {
     let none = LimitsConfig {
         ingest_per_key_per_s: 0,

@@ -77,15 +77,15 @@ pub async fn run(args: ImportArgs, context: &Context) -> anyhow::Result<Outcome>
     let app = context.app().await?;
     let account_id = app.account(&args.account).await?.id;
     let tenant = Tenant { account_id, environment: args.environment.into() };
-    // Everything besides the files that makes another import.
-    let what = format!("{account_id} {} {format:?}", tenant.environment);
+    let limits = ReadLimits::of(&app.config.ingest);
+    // Everything besides the files that makes another import: with other limits other lines are refused, or are one.
+    let what = format!("{account_id} {} {format:?} {:?} {:?}", tenant.environment, app.config.ingest, app.config.log);
     let begun = BegunImport::find(&app.data_dir.imports(), &what, &args.files, args.restart)?;
     let import = app.import(tenant, begun.node.clone()).await?;
     let taken = import.taken();
     if taken > 0 {
         context.output.note(&format!("This import was broken off: it goes on behind line {}.", count(taken)));
     }
-    let limits = ReadLimits::of(&app.config.ingest);
     let progress = progress_bar(&args.files)?;
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let reading = {

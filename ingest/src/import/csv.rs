@@ -157,8 +157,9 @@ impl<R: BufRead> CsvReader<R> {
         let event_id = match event.get("event_id").and_then(Value::as_str) {
             Some(event_id) => event_id.to_owned(),
             None => {
-                let occurrence = self.occurrences.next(&row.bytes);
-                let event_id = content_id(ID_PREFIX, &row.bytes, occurrence);
+                // Of the event, not of the row: one file may be imported as several kinds of events.
+                let content = serde_json::to_vec(&event).unwrap_or_default();
+                let event_id = content_id(ID_PREFIX, &content, self.occurrences.next(&content));
                 event.insert("event_id".to_owned(), Value::String(event_id.clone()));
                 event_id
             }
@@ -232,8 +233,12 @@ impl<R: BufRead> Rows<R> {
             .has_headers(false)
             .buffer_capacity(row.len().max(1))
             .from_reader(row);
-        let cells = reader.records().next().unwrap_or_else(|| Ok(csv::StringRecord::new()));
+        let mut records = reader.records();
+        let cells = records.next().unwrap_or_else(|| Ok(csv::StringRecord::new()));
         let cells = cells.map_err(|error| RefusedReason::InvalidCsv(error.to_string()))?;
+        if records.next().is_some() {
+            return Err(RefusedReason::InvalidCsv("a carriage return stands where no line ends".to_owned()));
+        }
         Ok(cells.iter().map(str::to_owned).collect())
     }
 }
@@ -333,6 +338,7 @@ mod tests {
         };
         check("x\n", &["2: the row has 1 cells, the header has 2"]);
         check("x,y,z\n", &["2: the row has 3 cells, the header has 2"]);
+        check("x,1\ry,2\n", &["2: not a row of CSV: a carriage return stands where no line ends"]);
         check("x,\"y\n", &["2: not a row of CSV: a quote is not closed"]);
         let long = format!("x,{}\n", "y".repeat(70));
         check(&long, &["2: the line has 72 bytes, more than the 60 allowed"]);
@@ -340,19 +346,23 @@ mod tests {
 
     #[test]
     fn the_same_file_gives_the_same_ids_and_equal_rows_stay_apart() {
-        let ids = || -> Vec<String> {
-            let file = "event_type,user_id\nx,1\nx,1\nx,2\n";
-            let lines = CsvReader::new(file.as_bytes(), &CsvOptions::default(), 60).unwrap();
+        let ids = |event_type: &str| -> Vec<String> {
+            let file = "user_id\n1\n1\n2\n";
+            let options = CsvOptions { set: pairs(&[("event_type", event_type)]), ..CsvOptions::default() };
+            let lines = CsvReader::new(file.as_bytes(), &options, 60).unwrap();
             let event = |line: io::Result<ImportedLine>| match line.unwrap() {
                 ImportedLine::Event(event) => event.event_id,
                 ImportedLine::Refused(refused) => panic!("{refused:?}"),
             };
             lines.map(event).collect()
         };
-        let mut found = ids();
-        assert_eq!(found, ids());
+        let mut found = ids("open");
+        assert_eq!(found, ids("open"));
+        // The same rows as other events are others.
+        found.extend(ids("click"));
+        found.sort();
         found.dedup();
-        assert_eq!(found.len(), 3);
+        assert_eq!(found.len(), 6);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Importer {
     erased: ErasedIds,
     mask_ip: bool,
     commit_bytes: usize,
-    payloads: Vec<Vec<u8>>,
+    gathered: Vec<Vec<ImportedLine>>,
     gathered_bytes: usize,
     /// Lines that this import and, if it goes on with another, that one have taken. Each commit bears their number.
     lines: u64,
@@ -60,7 +60,7 @@ impl Importer {
             erased: ErasedIds::default(),
             mask_ip,
             commit_bytes,
-            payloads: Vec::new(),
+            gathered: Vec::new(),
             gathered_bytes: 0,
             lines,
             tally: Tally::default(),
@@ -80,23 +80,24 @@ impl Importer {
 
     /// Takes lines; commits when enough have come. What enough is depends on the lines alone, so that an import which goes
     /// on commits the same lines together: refused ones, which are committed before the others, are not kept twice.
-    pub async fn push(&mut self, lines: &[ImportedLine]) -> Result<(), LakeWriterError> {
-        self.payloads.push(self.encode(lines));
+    pub async fn push(&mut self, lines: Vec<ImportedLine>) -> Result<(), LakeWriterError> {
         self.lines += lines.len() as u64;
         self.gathered_bytes += lines.iter().map(ImportedLine::size_bytes).sum::<usize>();
+        self.gathered.push(lines);
         if self.gathered_bytes >= self.commit_bytes { self.commit().await } else { Ok(()) }
     }
 
     /// Commits the rest; returns what became of all lines.
     pub async fn finish(mut self) -> Result<Tally, LakeWriterError> {
-        if !self.payloads.is_empty() {
+        if !self.gathered.is_empty() {
             self.commit().await?;
         }
         Ok(self.tally)
     }
 
     async fn commit(&mut self) -> Result<(), LakeWriterError> {
-        let payloads = std::mem::take(&mut self.payloads);
+        // Read now and not when they came: who was erased meanwhile is not taken.
+        let payloads: Vec<_> = std::mem::take(&mut self.gathered).iter().map(|lines| self.encode(lines)).collect();
         // What was encoded a moment ago decodes.
         let requests: Vec<_> = payloads.iter().filter_map(|payload| decode(payload).ok()).collect();
         let number = i64::try_from(self.lines).unwrap_or(i64::MAX);
@@ -134,7 +135,7 @@ impl Importer {
                     let index = index as u32;
                     let checked = match imported.form {
                         Form::Native => event(&imported.json, index, SOURCE_IMPORT, &mut context),
-                        Form::Segment => segment::alone(&imported.json, "", index, &mut context),
+                        Form::Segment => segment::exported(&imported.json, index, &mut context),
                     };
                     batch.push(checked, &mut entropy);
                 }
@@ -153,5 +154,5 @@ impl Importer {
 fn refusal<'a>(refused: &RefusedLine, index: u32, raw: &'a str) -> Refusal<'a> {
     let detail = format!("line {}: {}", refused.line_number, refused.reason);
     let errors = vec![FieldError { pointer: String::new(), code: refused.reason.code(), detail }];
-    Refusal { index, event_id: None, event_type: None, errors, raw, source: SOURCE_IMPORT }
+    Refusal { index, event_id: None, event_type: None, errors, raw: raw.into(), source: SOURCE_IMPORT }
 }

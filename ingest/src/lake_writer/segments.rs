@@ -189,7 +189,7 @@ impl LakeWriter {
         let events = self.lake.table(Table::Events).clone();
         let mut based_on = catch_up(&mut self.index, &events).await?;
         // Also what was logged before somebody was erased must not come to the lake afterwards.
-        let erasures = self.control.erasures().await?;
+        let mut erasures = self.control.erasures().await?;
         let mut fresh = self.leave_out_known(requests, &erasures)?;
         let mut files = self.write_events(number, &mut fresh.rows).await?;
         loop {
@@ -211,8 +211,12 @@ impl LakeWriter {
                 return Ok(Written { version, tally: fresh.counter.total(), stored: fresh.ids });
             }
             based_on = catch_up(&mut self.index, &events).await?;
-            // Another writer may have brought events of ours: then it has to be decided anew what is new.
-            if self.knows_any(&fresh.ids)? {
+            // Another writer may have brought events of ours, or taken out somebody who was erased: then it has to be decided
+            // anew what is new.
+            let erasures_now = self.control.erasures().await?;
+            let is_erased_since = erasures_now != erasures;
+            erasures = erasures_now;
+            if is_erased_since || self.knows_any(&fresh.ids)? {
                 fresh = self.leave_out_known(requests, &erasures)?;
                 files = self.write_events(number, &mut fresh.rows).await?;
             }

@@ -1,5 +1,4 @@
-//! Campaign parameters and click ids: from the address's query when it has any campaign parameter, else from the
-//! properties.
+//! Campaign parameters and click ids: from the address's query, and from the properties unless these contradict it.
 
 use std::borrow::Cow;
 

@@ -31,10 +31,10 @@ const ADVERTISING_IDS: [&str; 19] = [
     "fbp",
     "fbc",
 ];
+/// What clients put before the name of a parameter with which a session, or a visitor's first one, began.
+const PREFIXES: [&str; 4] = ["initial_", "$initial_", "$session_entry_", "context_page_"];
 /// Members besides these that tell one device from others.
-const DEVICE_IDS: [&str; 2] = ["device_fingerprint", "ip"];
-/// Members that are addresses of pages.
-const ADDRESSES: [&str; 4] = ["url", "referrer", "context_page_url", "context_page_referrer"];
+const DEVICE_IDS: [&str; 3] = ["device_fingerprint", "ip", "context_device"];
 
 /// What a person has agreed to. What nobody has said is allowed; what cannot be read is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +78,14 @@ pub fn single_visitor(random: [u8; 10]) -> String {
 /// The members of an event without what connects it with advertisements: ids of clicks, also in its addresses, and what
 /// tells one device from others.
 pub fn without_advertising<'m>(members: &'m Members<'_>) -> Vec<(&'m str, Cow<'m, RawValue>)> {
-    let is_kept = |name: &str| !is_one_of(&ADVERTISING_IDS, name) && !is_one_of(&DEVICE_IDS, name);
+    let bare = |name: &'m str| PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    let is_kept = |name: &'m str| !is_one_of(&ADVERTISING_IDS, bare(name)) && !is_one_of(&DEVICE_IDS, name);
     let kept = members.0.iter().filter(|(name, _)| is_kept(name));
     let cleared = kept.filter_map(|(name, value)| {
-        let address = text_of(value).filter(|_| ADDRESSES.contains(&&**name));
-        let value = match address.as_deref().and_then(without_click_ids) {
+        // Any text may be an address, or the query of one.
+        let value = match text_of(value).as_deref().and_then(without_click_ids) {
             // A text is always JSON.
-            Some(address) => Cow::Owned(to_raw_value(&address).ok()?),
+            Some(text) => Cow::Owned(to_raw_value(&text).ok()?),
             None => Cow::Borrowed(*value),
         };
         Some((&**name, value))
@@ -165,11 +166,11 @@ mod tests {
 
     #[test]
     fn members_that_know_a_device_again_go() {
-        let event = r#"{"url":"/\u0061?gclid=1&x=\"","Fbclid":"2","fbp":"3","ip":"203.0.113.7","plan":{"ip":1},"title":"gclid"}"#;
+        let event = r#"{"url":"/\u0061?gclid=1&x=\"","Fbclid":"2","fbp":"3","ip":"203.0.113.7","plan":{"ip":1},"title":"gclid","search":"?gclid=1","$session_entry_gclid":"1","context_device":{"advertisingId":"1"}}"#;
         let members: Members<'_> = serde_json::from_str(event).unwrap();
         let kept: Vec<_> =
             without_advertising(&members).iter().map(|(name, value)| format!("{name} {}", value.get())).collect();
-        assert_eq!(kept, [r#"url "/a?x=\"""#, r#"plan {"ip":1}"#, r#"title "gclid""#]);
+        assert_eq!(kept, [r#"url "/a?x=\"""#, r#"plan {"ip":1}"#, r#"title "gclid""#, r#"search """#]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use hashbrown::HashSet;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use touchline_enrich::path;
@@ -29,6 +30,22 @@ impl<'a> Members<'a> {
     pub fn add(&mut self, member: (Cow<'a, str>, &'a RawValue)) {
         if !self.0.iter().any(|(name, value)| *name == member.0 && value.get() == member.1.get()) {
             self.0.push(member);
+        }
+    }
+}
+
+impl<'a> Members<'a> {
+    /// Adds members as [`Self::add`] does.
+    pub fn add_all(&mut self, members: Vec<(Cow<'a, str>, &'a RawValue)>) {
+        /// With no more, comparing each with each is less work than hashing them.
+        const FEW: usize = 64;
+        if self.0.is_empty() {
+            self.0 = members;
+        } else if self.0.len() + members.len() <= FEW {
+            members.into_iter().for_each(|member| self.add(member));
+        } else {
+            let mut known: HashSet<_> = self.0.iter().map(|(name, value)| (name.clone(), value.get())).collect();
+            self.0.extend(members.into_iter().filter(|(name, value)| known.insert((name.clone(), value.get()))));
         }
     }
 }
@@ -101,6 +118,36 @@ pub struct Reading<'r> {
     pub event_type: &'r str,
     /// Characters that a column of an address or parameter takes; longer values stay in the properties only.
     pub max_url_chars: usize,
+    /// Whether a `revenue` says what was paid: then no other amount does.
+    has_revenue: bool,
+    /// Whether the query of the page's address names another campaign than the properties: then theirs stays with them. A
+    /// first touch made of two campaigns would be neither.
+    is_other_campaign: bool,
+}
+
+impl<'r> Reading<'r> {
+    /// Before anything is read.
+    pub const fn new(event_type: &'r str, max_url_chars: usize) -> Self {
+        Self { event_type, max_url_chars, has_revenue: false, is_other_campaign: false }
+    }
+
+    /// With what is known of all members, of an event that has the columns of its address.
+    fn of(self, event: &Event<'_>, members: &[(Cow<'_, str>, &RawValue)]) -> Self {
+        let contradicts = |name: &str, value: &RawValue| {
+            let in_query = campaign::field_of(name).and_then(|field| event.get(field));
+            in_query.is_some_and(|said| text_of(value).is_some_and(|text| text.trim() != said))
+        };
+        Self {
+            has_revenue: members.iter().any(|(name, value)| name == "revenue" && amount_of(value).is_some()),
+            is_other_campaign: members.iter().any(|(name, value)| contradicts(name, value)),
+            ..self
+        }
+    }
+}
+
+/// Whether a text has more characters than `max_chars`.
+pub fn is_longer_than(text: &str, max_chars: usize) -> bool {
+    text.len() > max_chars && text.chars().count() > max_chars
 }
 
 /// Moves members into the columns of `event`, and returns what stays as JSON text (`None` when nothing does).
@@ -109,6 +156,7 @@ pub fn move_into<'a>(
     members: &[(Cow<'a, str>, &'a RawValue)],
     reading: Reading<'_>,
 ) -> Option<String> {
+    let reading = reading.of(event, members);
     let mut rest = String::new();
     for (name, value) in members {
         if !moved(event, name, value, reading) {
@@ -130,10 +178,10 @@ fn moved<'a>(event: &mut Event<'a>, name: &str, value: &'a RawValue, reading: Re
         return column_of(name, reading.event_type).is_some();
     }
     if is_revenue(name, reading.event_type) {
-        if event.revenue_e4.is_some() {
+        if event.revenue_e4.is_some() || (reading.has_revenue && name != "revenue") {
             return false;
         }
-        event.revenue_e4 = text_of(value).as_deref().or(Some(value.get())).and_then(money::parse_e4);
+        event.revenue_e4 = amount_of(value);
         return event.revenue_e4.is_some();
     }
     let Some(field) = column_of(name, reading.event_type) else { return false };
@@ -142,7 +190,8 @@ fn moved<'a>(event: &mut Event<'a>, name: &str, value: &'a RawValue, reading: Re
     if let Some(present) = event.get(field) {
         return present == text;
     }
-    if text.len() > reading.max_url_chars && text.chars().count() > reading.max_url_chars {
+    if is_longer_than(&text, reading.max_url_chars) || (reading.is_other_campaign && campaign::field_of(name).is_some())
+    {
         return false;
     }
     if field == TextField::Path && path::normalized(&text) != text {
@@ -154,6 +203,11 @@ fn moved<'a>(event: &mut Event<'a>, name: &str, value: &'a RawValue, reading: Re
         event.set(field, text);
     }
     true
+}
+
+/// An amount of money, as a number or as text.
+fn amount_of(value: &RawValue) -> Option<i64> {
+    text_of(value).as_deref().or(Some(value.get())).and_then(money::parse_e4)
 }
 
 fn column_of(name: &str, event_type: &str) -> Option<TextField> {
@@ -243,7 +297,7 @@ mod tests {
     fn check(event_type: &str, json: &str, columns: &[(TextField, &str)], revenue_e4: Option<i64>, rest: Option<&str>) {
         let members: Members<'_> = serde_json::from_str(json).unwrap();
         let mut event = Event::at(0);
-        let reading = Reading { event_type, max_url_chars: 20 };
+        let reading = Reading::new(event_type, 20);
         let stays = move_into(&mut event, &members.0, reading);
         let found: Vec<_> =
             TextField::ALL.into_iter().filter_map(|field| event.get(field).map(|text| (field, text))).collect();
@@ -284,6 +338,8 @@ mod tests {
         check("page_view", r#"{"value":12.5}"#, &[], None, Some(r#"{"value":12.5}"#));
         check("page_view", r#"{"revenue":12.5}"#, &[], Some(125_000), None);
         check("purchase", r#"{"revenue":1,"value":2}"#, &[], Some(10_000), Some(r#"{"value":2}"#));
+        check("purchase", r#"{"value":2,"revenue":1}"#, &[], Some(10_000), Some(r#"{"value":2}"#));
+        check("purchase", r#"{"value":2,"revenue":"?"}"#, &[], Some(20_000), Some(r#"{"revenue":"?"}"#));
         check("purchase", r#"{"revenue":"free"}"#, &[], None, Some(r#"{"revenue":"free"}"#));
     }
 

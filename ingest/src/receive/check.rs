@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 use touchline_enrich::{Enricher, path};
+use touchline_schemas::config::IngestConfig;
 use touchline_schemas::control::Erasures;
 use touchline_schemas::event::{RESERVED_PREFIX, TextField, is_known_reserved_type};
 use touchline_schemas::{IdType, Tenant, timestamp};
@@ -16,7 +17,9 @@ use super::surroundings::Surroundings;
 use super::vocabulary::{Given, judge};
 use crate::event_ids::IdHash;
 use crate::normalize::privacy::{Consent, single_visitor, without_advertising};
-use crate::normalize::properties::{Members, Reading, is_deeper_than, move_into, push_json_string, text_of};
+use crate::normalize::properties::{
+    Members, Reading, is_deeper_than, is_longer_than, move_into, push_json_string, text_of,
+};
 use crate::normalize::{address, campaign, enrich, url};
 use crate::record::Event;
 
@@ -41,6 +44,28 @@ pub struct Limits {
     pub max_future_s: i64,
     /// `min_timestamp`: the earliest time of an event.
     pub min_timestamp: DateTime<Utc>,
+}
+
+impl From<&IngestConfig> for Limits {
+    fn from(config: &IngestConfig) -> Self {
+        Self {
+            max_body_bytes: config.max_body_bytes,
+            max_events_per_request: config.max_events_per_request,
+            max_event_bytes: config.max_event_bytes,
+            max_properties_bytes: config.max_properties_bytes,
+            max_depth: config.max_depth,
+            max_id_chars: config.max_id_chars,
+            max_url_chars: config.max_url_chars,
+            max_future_s: i64::try_from(config.max_future_s).unwrap_or(i64::MAX),
+            min_timestamp: config.min_timestamp,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::from(&IngestConfig::default())
+    }
 }
 
 const MAX_EVENT_TYPE_CHARS: usize = 255;
@@ -154,6 +179,8 @@ pub struct Incoming<'a> {
     pub key_suffix: Option<&'static str>,
     /// Whether an item may come without visitor, user and device (it names another event instead).
     pub may_lack_identity: bool,
+    /// What its receiver has found wrong with it.
+    pub wrong: Option<FieldError>,
 }
 
 /// An item after the check.
@@ -181,20 +208,58 @@ pub struct Refusal<'a> {
     pub event_type: Option<Cow<'a, str>>,
     /// Why; never empty.
     pub errors: Vec<FieldError>,
-    /// The item as it was sent.
-    pub raw: &'a str,
+    /// The item as it was sent, with what is kept of its surroundings; empty if nothing of it may be kept.
+    pub raw: Cow<'a, str>,
     /// `source` of the event it would have been.
     pub source: &'static str,
 }
 
+impl Refusal<'_> {
+    /// What stood beside an item is kept with each of them: no more than this of one thing.
+    pub const MAX_KEPT_BYTES: usize = 4_096;
+
+    /// Puts a member in front of the item's own: what stood beside it, without which it would be read otherwise when it is
+    /// sent again. An item that is no object stays as it is.
+    pub(super) fn keep(&mut self, name: &str, value: &str) {
+        if value.len() > Self::MAX_KEPT_BYTES {
+            return;
+        }
+        let Some(members) = self.raw.trim_start().strip_prefix('{') else { return };
+        let separator = if members.trim_start().starts_with('}') { "" } else { "," };
+        self.raw = Cow::Owned(format!("{{\"{name}\":{value}{separator}{members}"));
+    }
+
+    /// Keeps what the request's headers said of the visitor: whose browser it was, under the names of the native form, and
+    /// that it asked for Global Privacy Control.
+    pub(super) fn keep_surroundings(&mut self, context: &RequestContext<'_>) {
+        if context.global_privacy_control {
+            self.keep("consent", r#"{"advertising":false}"#);
+        }
+        let Some((ip, agent)) = context.device else { return };
+        let mut said = String::new();
+        if !context.global_privacy_control {
+            let ip = if context.mask_ip { address::mask(ip) } else { ip.to_canonical() };
+            push_json_string(&mut said, &ip.to_string());
+            self.keep("ip", &said);
+        }
+        if let Some(agent) = agent {
+            said.clear();
+            push_json_string(&mut said, agent);
+            self.keep("user_agent", &said);
+        }
+    }
+}
+
 /// Checks an item and brings it into normal form.
-pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Checked<'a> {
+pub fn check<'a>(mut incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Checked<'a> {
     // First of all: what else is wrong with it would be a reason to keep it.
     if let Some(refusal) = erased(&incoming, context) {
         return Checked::Refused(refusal);
     }
     let limits = context.limits;
     let mut errors = Errors(Vec::new());
+    let is_wrong = incoming.wrong.is_some();
+    errors.0.extend(incoming.wrong.take());
 
     if incoming.raw.len() > limits.max_event_bytes {
         let detail = format!(
@@ -207,6 +272,7 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
     let event_type = match (incoming.event_type, incoming.implied_type) {
         (_, Some(implied)) => Some(Cow::Borrowed(implied)),
         (Some((name, value)), None) => errors.event_type(name, value, incoming.foreign_types),
+        (None, None) if is_wrong => None,
         (None, None) => {
             errors.push("/event_type", "event_type_missing", "`event_type` is required".into());
             None
@@ -273,14 +339,14 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
     }
 
     let (Some(event_type), true) = (event_type.clone(), errors.0.is_empty()) else {
-        return Checked::Refused(Refusal {
-            index: incoming.index,
-            event_id,
-            event_type,
-            errors: errors.0,
-            raw: incoming.raw,
-            source: incoming.source,
-        });
+        let Incoming { index, source, raw, .. } = incoming;
+        let mut refusal = Refusal { index, event_id, event_type, errors: errors.0, raw: raw.into(), source };
+        if std::ptr::eq(names, Names::NATIVE) {
+            refusal.keep_surroundings(context);
+        } else if context.global_privacy_control {
+            refusal.keep("consent", r#"{"advertising":false}"#);
+        }
+        return Checked::Refused(refusal);
     };
 
     let event_id = event_id.unwrap_or_else(|| Cow::Owned(assigned_id(incoming.index, incoming.key_suffix, context)));
@@ -300,11 +366,9 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
             event.set(field, text);
         }
     }
-    for other in incoming.others {
-        members.add(other);
-    }
+    members.add_all(incoming.others);
     incoming.surroundings.add_to(&mut members);
-    let reading = Reading { event_type: &event_type, max_url_chars: limits.max_url_chars };
+    let reading = Reading::new(&event_type, limits.max_url_chars);
     if is_for_advertising {
         set_members(&mut event, &members, reading);
     } else {
@@ -321,14 +385,14 @@ pub fn check<'a>(incoming: Incoming<'a>, context: &mut RequestContext<'_>) -> Ch
 
 /// The refusal of an item of a person who was erased, if it is one's. Nothing of the item is kept: neither its body nor
 /// its ids, only that it came.
-pub(super) fn erased(incoming: &Incoming<'_>, context: &RequestContext<'_>) -> Option<Refusal<'static>> {
+fn erased(incoming: &Incoming<'_>, context: &RequestContext<'_>) -> Option<Refusal<'static>> {
     let account_id = context.tenant.account_id;
     if !context.erased.any_of(account_id) {
         return None;
     }
     let ids = [(IdType::Visitor, incoming.visitor_id), (IdType::User, incoming.user_id)];
     let mut hashes = ids.into_iter().filter_map(|(id_type, id)| {
-        let id = text_of(id?)?;
+        let id = id_of(id?, incoming.numeric_ids)?;
         context.erased.find(account_id, id_type, &id)
     });
     hashes.next().map(|hash| refusal_of_erased(incoming.index, incoming.source, hash))
@@ -337,20 +401,14 @@ pub(super) fn erased(incoming: &Incoming<'_>, context: &RequestContext<'_>) -> O
 fn refusal_of_erased(index: u32, source: &'static str, hash: &str) -> Refusal<'static> {
     let detail = format!("this person was erased and is not taken again (hash of the id: {hash})");
     let errors = vec![FieldError { pointer: String::new(), code: ERASED, detail }];
-    Refusal { index, event_id: None, event_type: None, errors, raw: "", source }
+    Refusal { index, event_id: None, event_type: None, errors, raw: Cow::Borrowed(""), source }
 }
 
-/// The refusal of an item whose `consent` does not allow to keep it, if it is such a one; as little of it is kept as of an
-/// erased person's.
-pub(super) fn without_consent(incoming: &Incoming<'_>) -> Option<Refusal<'static>> {
-    let consent = Consent::said_in(incoming.others.iter());
-    (!consent.analytics).then(|| refusal_without_consent(incoming.index, incoming.source))
-}
-
+/// The refusal of an item whose `consent` does not allow to keep it: as little of it is kept as of an erased person's.
 fn refusal_without_consent(index: u32, source: &'static str) -> Refusal<'static> {
     let detail = "`consent.analytics` is not true: nothing of the event is kept".to_owned();
     let errors = vec![FieldError { pointer: String::new(), code: CONSENT_MISSING, detail }];
-    Refusal { index, event_id: None, event_type: None, errors, raw: "", source }
+    Refusal { index, event_id: None, event_type: None, errors, raw: Cow::Borrowed(""), source }
 }
 
 /// The code of an item that is larger than an event may be: only its beginning is kept.
@@ -363,50 +421,60 @@ pub(crate) const CONSENT_MISSING: &str = "consent_missing";
 
 /// Sets what the members say.
 fn set_members<'a>(event: &mut Event<'a>, members: &Members<'a>, reading: Reading<'_>) {
-    set_address(event, members);
+    set_address(event, members, reading.max_url_chars);
     if let Some(rest) = move_into(event, &members.0, reading) {
         event.set(TextField::Properties, rest);
     }
 }
 
 /// Sets what the page's and the referring address tell; both stay among the members, for their own columns.
-fn set_address<'a>(event: &mut Event<'a>, members: &Members<'a>) {
+fn set_address<'a>(event: &mut Event<'a>, members: &Members<'a>, max_chars: usize) {
     let member = |name: &str| members.0.iter().find(|(member, _)| member == name).and_then(|(_, value)| text_of(value));
     if let Some(page) = member("url") {
-        each_part(event, page, TextField::Host, Some(TextField::Path));
+        each_part(event, page, TextField::Host, Some(TextField::Path), max_chars);
     }
     if let Some(referrer) = member("referrer") {
-        each_part(event, referrer, TextField::ReferrerHost, None);
+        each_part(event, referrer, TextField::ReferrerHost, None, max_chars);
     }
 }
 
-fn each_part<'a>(event: &mut Event<'a>, text: Cow<'a, str>, host: TextField, page: Option<TextField>) {
+/// Sets the columns of an address's parts. One that is longer than a column takes stands in the address itself.
+fn each_part<'a>(
+    event: &mut Event<'a>,
+    text: Cow<'a, str>,
+    host: TextField,
+    page: Option<TextField>,
+    max_chars: usize,
+) {
+    let mut set = |field, value: Cow<'a, str>| {
+        if !is_longer_than(&value, max_chars) {
+            event.set(field, value);
+        }
+    };
     match text {
         Cow::Borrowed(text) => {
             let parts = url::split(text);
             if let Some(name) = parts.host {
-                event.set(host, name);
+                set(host, name);
             }
             let Some(page) = page else { return };
             if let Some(text) = parts.path {
-                event.set(page, path::normalized(text));
+                set(page, path::normalized(text));
             }
-            for (field, value) in parts.query.into_iter().flat_map(campaign::from_query) {
-                event.set(field, value);
-            }
+            parts.query.into_iter().flat_map(campaign::from_query).for_each(|(field, value)| set(field, value));
         }
         // An address with JSON escapes: rare, so its parts are copied.
         Cow::Owned(text) => {
             let parts = url::split(&text);
             if let Some(name) = parts.host {
-                event.set(host, name.into_owned());
+                set(host, Cow::Owned(name.into_owned()));
             }
             let Some(page) = page else { return };
             if let Some(text) = parts.path {
-                event.set(page, path::normalized(text).into_owned());
+                set(page, Cow::Owned(path::normalized(text).into_owned()));
             }
             for (field, value) in parts.query.into_iter().flat_map(campaign::from_query) {
-                event.set(field, value.into_owned());
+                set(field, Cow::Owned(value.into_owned()));
             }
         }
     }
@@ -423,6 +491,13 @@ fn assigned_id(index: u32, key_suffix: Option<&str>, context: &mut RequestContex
             Builder::from_unix_timestamp_millis(millis, &(context.entropy)()).into_uuid().to_string()
         }
     }
+}
+
+/// An id's text; a number is taken by its digits where that may be.
+fn id_of(value: &RawValue, numeric_ids: bool) -> Option<Cow<'_, str>> {
+    let json = value.get();
+    let is_number = json.starts_with(|first: char| first.is_ascii_digit() || first == '-');
+    if is_number && numeric_ids { Some(Cow::Borrowed(json)) } else { text_of(value) }
 }
 
 struct Errors(Vec<FieldError>);
@@ -444,13 +519,12 @@ impl Errors {
     }
 
     fn id<'a>(&mut self, name: &str, value: &'a RawValue, numeric_ids: bool, max_chars: usize) -> Option<Cow<'a, str>> {
-        let text = match value.get() {
-            number if numeric_ids && number.starts_with(|first: char| first.is_ascii_digit() || first == '-') => {
-                Cow::Borrowed(number)
-            }
-            _ => self.text(name, value).filter(|text| !text.is_empty())?,
+        let text = match id_of(value, numeric_ids) {
+            Some(text) => Some(text),
+            None => self.text(name, value),
         };
-        if text.len() > max_chars && text.chars().count() > max_chars {
+        let text = text.filter(|text| !text.is_empty())?;
+        if is_longer_than(&text, max_chars) {
             let detail = format!("`{name}` may have {max_chars} characters (`ingest.max_id_chars`)");
             self.push(&format!("/{name}"), "too_long", detail);
             return None;
@@ -539,7 +613,8 @@ impl Errors {
 
     fn properties<'a>(&mut self, value: &'a RawValue, limits: &Limits) -> Option<Members<'a>> {
         let json = value.get();
-        if json == "null" {
+        // An empty array is how PHP writes an object without members.
+        if matches!(json, "null" | "[]") {
             return None;
         }
         let is_too_large = json.len() > limits.max_properties_bytes;

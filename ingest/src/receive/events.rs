@@ -75,7 +75,7 @@ fn items(body: &[u8]) -> Result<Vec<&RawValue>, ReceiveError> {
 pub(super) fn unreadable<'a>(raw: &'a str, index: u32, source: &'static str, error: &serde_json::Error) -> Checked<'a> {
     let detail = if raw.starts_with('{') { error.to_string() } else { "an event must be an object".into() };
     let errors = vec![FieldError { pointer: String::new(), code: "wrong_type", detail }];
-    Checked::Refused(Refusal { index, event_id: None, event_type: None, errors, raw, source })
+    Checked::Refused(Refusal { index, event_id: None, event_type: None, errors, raw: raw.into(), source })
 }
 
 /// Why a body has no list of `things` in its member `name`.

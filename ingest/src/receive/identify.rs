@@ -3,7 +3,7 @@
 use touchline_schemas::event::{IDENTIFY, SOURCE_NATIVE};
 
 use super::answer::{FieldError, ReceiveError};
-use super::check::{Checked, Incoming, Refusal, RequestContext, check, erased, without_consent};
+use super::check::{Checked, Incoming, RequestContext, check};
 use super::events::require_object;
 use crate::normalize::properties::Members;
 
@@ -31,22 +31,14 @@ pub(super) fn identify<'a>(raw: &'a str, members: Members<'a>, context: &mut Req
             "timestamp" => incoming.timestamp = Some(("timestamp", value)),
             "ip" => incoming.ip = Some(value),
             "user_agent" => incoming.user_agent = Some(value),
+            "properties" => incoming.properties = Some(value),
             _ if value.get() == "null" => {}
             _ => incoming.others.push((name, value)),
         }
     }
-    if let Some(refusal) = erased(&incoming, context).or_else(|| without_consent(&incoming)) {
-        return Checked::Refused(refusal);
-    }
     if incoming.user_id.is_none_or(|value| matches!(value.get(), "null" | "\"\"")) {
-        let errors = vec![FieldError {
-            pointer: "/user_id".into(),
-            code: "user_id_missing",
-            detail: "`user_id` is required".into(),
-        }];
-        let event_type = Some(IDENTIFY.into());
-        let source = SOURCE_NATIVE;
-        return Checked::Refused(Refusal { index: 0, event_id: None, event_type, errors, raw, source });
+        let detail = "`user_id` is required".to_owned();
+        incoming.wrong = Some(FieldError { pointer: "/user_id".to_owned(), code: "user_id_missing", detail });
     }
     check(incoming, context)
 }

@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 use touchline_schemas::event::{PAGE_LEAVE, PAGE_VIEW};
 
 use super::answer::ReceiveError;
-use super::transcript::{self, text};
+use super::transcript::{self, lift, put};
+
+/// Of a property whose name is taken.
+const PREFIX: &str = "props_";
 
 /// What is sent, by its short names and by its long ones.
 #[derive(Deserialize)]
@@ -28,34 +31,49 @@ struct Body {
 
 /// The same event in the native form.
 pub(super) fn transcribe(body: &[u8]) -> Result<String, ReceiveError> {
-    let Body { name, url, domain, referrer, props, revenue, others } = transcript::read(body)?;
+    let Body { name, url, domain, referrer, props, revenue, mut others } = transcript::read(body)?;
     let event_type = match name {
         Some(Value::String(name)) if name == "pageview" => json!(PAGE_VIEW),
         // Sent by the tracker itself when a page is left.
         Some(Value::String(name)) if name == "engagement" => json!(PAGE_LEAVE),
         name => name.unwrap_or_default(),
     };
-    let mut properties = match object(props) {
-        Ok(properties) => properties,
+    let mut event = Map::from_iter([("event_type".to_owned(), event_type)]);
+    lift(&mut others, &mut event);
+    let props = match object(props) {
+        Ok(props) => props,
         // Not what was agreed: the check says so.
-        Err(props) => return Ok(json!({"event_type": event_type, "properties": props}).to_string()),
-    };
-    if let Some(Value::Object(mut revenue)) = object(revenue).ok().map(Value::Object) {
-        for (name, property) in [("amount", "revenue"), ("currency", "currency")] {
-            if let Some(value) = revenue.remove(name) {
-                properties.insert(property.to_owned(), value);
-            }
+        Err(props) => {
+            event.insert("properties".to_owned(), props);
+            return Ok(Value::Object(event).to_string());
         }
-    }
+    };
+    // What the event is about comes first: the address of a link that was clicked is not the page's.
+    let mut properties = Map::new();
     for (name, value) in [("url", url), ("referrer", referrer), ("domain", domain)] {
         if let Some(value) = value {
             properties.insert(name.to_owned(), value);
         }
     }
-    for (name, value) in others {
-        properties.entry(name).or_insert(value);
+    match object(revenue) {
+        Ok(mut revenue) => {
+            for (name, property) in [("amount", "revenue"), ("currency", "currency")] {
+                if let Some(value) = revenue.remove(name) {
+                    properties.insert(property.to_owned(), value);
+                }
+            }
+        }
+        // As `revenue` it may still be a number.
+        Err(revenue) => put(&mut properties, PREFIX, "revenue".to_owned(), revenue),
     }
-    Ok(json!({"event_type": event_type, "properties": properties}).to_string())
+    for (name, value) in others {
+        put(&mut properties, PREFIX, name, value);
+    }
+    for (name, value) in props {
+        put(&mut properties, PREFIX, name, value);
+    }
+    event.insert("properties".to_owned(), Value::Object(properties));
+    Ok(Value::Object(event).to_string())
 }
 
 /// An object, or text that holds one, as the tracker sends it.
@@ -70,8 +88,13 @@ fn object(value: Option<Value>) -> Result<Map<String, Value>, Value> {
 
 /// The first of the domains for which an event is sent.
 pub(super) fn domain(body: &[u8]) -> Option<String> {
-    let body: Body = serde_json::from_slice(body).ok()?;
-    let domains = text(&body.domain)?.to_owned();
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(alias = "d")]
+        domain: String,
+    }
+
+    let Body { domain: domains } = serde_json::from_slice(body).ok()?;
     domains.split(',').map(str::trim).find(|domain| !domain.is_empty()).map(str::to_ascii_lowercase)
 }
 

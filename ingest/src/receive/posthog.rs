@@ -25,6 +25,9 @@ const NAMES: &Names = &Names {
     user_agent: "properties/$raw_user_agent",
 };
 
+/// The id that every visitor without cookies has: nobody's.
+const COOKIELESS: &str = "\"$posthog_cookieless\"";
+
 const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
 
 /// The JSON of a body that a browser may have packed without saying so in a header: gzip, or a form whose field `data`
@@ -62,7 +65,14 @@ pub(super) fn read<'a>(body: &'a [u8], context: &mut RequestContext<'_>) -> Resu
         return Err(ReceiveError::TooManyEvents { limit, sent: events.len() });
     }
     let events = events.into_iter().enumerate();
-    Ok(events.map(|(index, raw)| event(raw.get(), index as u32, sent_at, context)).collect())
+    let read = |(index, raw): (usize, &'a RawValue)| {
+        let mut checked = event(raw.get(), index as u32, sent_at, context);
+        if let (Checked::Refused(refusal), Some(sent_at)) = (&mut checked, sent_at) {
+            refusal.keep("sent_at", sent_at.get());
+        }
+        checked
+    };
+    Ok(events.map(read).collect())
 }
 
 #[derive(Deserialize)]
@@ -104,10 +114,13 @@ pub(super) fn key(body: &[u8]) -> Option<String> {
         Some(b'[') => serde_json::from_slice::<Vec<Body<'_>>>(body).ok()?.into_iter().next()?,
         _ => serde_json::from_slice(body).ok()?,
     };
-    let in_properties = || serde_json::from_str::<Properties<'_>>(outer.properties?.get()).ok()?.token;
-    let in_batch = || key(outer.batch.as_deref()?.first()?.get().as_bytes());
-    let beside = outer.api_key.or(outer.token).or_else(in_properties).and_then(text_of);
-    beside.map(Cow::into_owned).or_else(in_batch)
+    let of = |body: &Body<'_>| {
+        let in_properties = || serde_json::from_str::<Properties<'_>>(body.properties?.get()).ok()?.token;
+        body.api_key.or(body.token).or_else(in_properties).and_then(text_of).map(Cow::into_owned)
+    };
+    // One level, however deep a stranger nests them.
+    let in_batch = || of(&serde_json::from_str(outer.batch.as_deref()?.first()?.get()).ok()?);
+    of(&outer).or_else(in_batch)
 }
 
 /// Reads one event without what stood beside it.
@@ -181,13 +194,13 @@ fn read_properties<'a>(
     properties: &'a RawValue,
     max_properties_bytes: usize,
 ) {
-    // What is too large or no object is refused by the check.
+    // What is too large or no object is refused by the check; also of what is too large it must be known whose it is.
+    let is_too_large = properties.get().len() > max_properties_bytes;
     let members = serde_json::from_str::<Members<'a>>(properties.get()).ok();
-    let Some(members) = members.filter(|_| properties.get().len() <= max_properties_bytes) else {
+    if is_too_large || members.is_none() {
         incoming.properties = Some(properties);
-        return;
-    };
-    for (name, value) in members.0 {
+    }
+    for (name, value) in members.unwrap_or_default().0 {
         if value.get() == "null" {
             continue;
         }
@@ -207,6 +220,7 @@ fn read_properties<'a>(
                 incoming.others.push((name, value));
                 continue;
             }
+            _ if is_too_large => continue,
             _ => {
                 incoming.others.push((property(name), value));
                 continue;
@@ -239,7 +253,7 @@ impl<'a> Ids<'a> {
             "$groupidentify" => Some(GROUP),
             _ => None,
         };
-        let distinct = self.distinct.or(self.also_distinct);
+        let distinct = self.distinct.or(self.also_distinct).filter(|id| id.get() != COOKIELESS);
         incoming.visitor_id = self.anonymous.or(self.device);
         let is_device = self.device.is_some_and(|device| distinct.is_some_and(|id| id.get() == device.get()));
         if is_device || self.is_identified == Some(false) {

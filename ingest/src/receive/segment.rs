@@ -105,6 +105,22 @@ struct Common<'a> {
     sent_at: Option<&'a RawValue>,
     /// Stands for the context of a message that has none.
     context: Option<&'a RawValue>,
+    /// Whether a server has received them before, as those of an export: their times are put right already.
+    was_received: bool,
+}
+
+impl Common<'_> {
+    /// Keeps with a refused message what it did not say itself.
+    fn keep_in(&self, refusal: &mut Refusal<'_>) {
+        let said: Members<'_> = serde_json::from_str(&refusal.raw).unwrap_or_default();
+        let missing = [("sentAt", self.sent_at), ("context", self.context)];
+        let missing: Vec<_> = missing.into_iter().filter(|(name, _)| said.get(name).is_none()).collect();
+        for (name, value) in missing {
+            if let Some(value) = value {
+                refusal.keep(name, value.get());
+            }
+        }
+    }
 }
 
 pub(super) fn read<'a>(
@@ -120,8 +136,14 @@ pub(super) fn read<'a>(
             if messages.len() > limit {
                 return Err(ReceiveError::TooManyEvents { limit, sent: messages.len() });
             }
-            let messages = messages.into_iter().enumerate();
-            Ok(messages.map(|(index, raw)| message(raw.get(), index as u32, None, common, context)).collect())
+            let read = |(index, raw): (usize, &'a RawValue)| {
+                let mut checked = message(raw.get(), index as u32, None, common, context);
+                if let Checked::Refused(refusal) = &mut checked {
+                    common.keep_in(refusal);
+                }
+                checked
+            };
+            Ok(messages.into_iter().enumerate().map(read).collect())
         }
         SegmentCall::One(kind) => {
             let raw =
@@ -144,7 +166,9 @@ fn batch(body: &[u8]) -> Result<(Vec<&RawValue>, Common<'_>), ReceiveError> {
     }
 
     match serde_json::from_slice::<Body<'_>>(body) {
-        Ok(Body { batch: Some(messages), sent_at, context }) => Ok((messages, Common { sent_at, context })),
+        Ok(Body { batch: Some(messages), sent_at, context }) => {
+            Ok((messages, Common { sent_at, context, was_received: false }))
+        }
         Ok(Body { batch: None, .. }) => Err(ReceiveError::MissingField {
             pointer: "/batch".into(),
             detail: "`batch` is required: an array of messages".into(),
@@ -157,6 +181,12 @@ fn batch(body: &[u8]) -> Result<(Vec<&RawValue>, Common<'_>), ReceiveError> {
 pub(crate) fn alone<'a>(raw: &'a str, event_type: &str, index: u32, context: &mut RequestContext<'_>) -> Checked<'a> {
     let implied = MessageType::of_event(event_type);
     message(raw, index, Some(implied), Common::default(), context)
+}
+
+/// Reads one message of an export, which arrived long ago.
+pub(crate) fn exported<'a>(raw: &'a str, index: u32, context: &mut RequestContext<'_>) -> Checked<'a> {
+    let common = Common { was_received: true, ..Common::default() };
+    message(raw, index, Some(MessageType::Track), common, context)
 }
 
 /// Reads one message. `implied` is its type if it does not say one.
@@ -174,7 +204,7 @@ fn message<'a>(
     let mut incoming =
         Incoming { raw, names: NAMES, index, source: SOURCE_SEGMENT, numeric_ids: true, ..Incoming::default() };
     let (mut said_type, mut event, mut original_timestamp) = (None, None, None);
-    let (mut sent_at, mut message_context, mut was_received) = (common.sent_at, common.context, false);
+    let Common { mut sent_at, context: mut message_context, mut was_received } = common;
     for (name, value) in members.0 {
         if value.get() == "null" {
             continue;
@@ -194,6 +224,7 @@ fn message<'a>(
             }
             "properties" => incoming.properties = Some(value),
             "context" => message_context = Some(value),
+            "request_ip" => incoming.ip = Some(value),
             "previousId" => incoming.others.push((Cow::Borrowed("previous_id"), value)),
             "groupId" => incoming.others.push((Cow::Borrowed("group_id"), value)),
             // Where it was sent from; of a message event, `channel` is where it went.
@@ -214,12 +245,16 @@ fn message<'a>(
         None => implied,
         Some(word) => text_of(word).as_deref().and_then(MessageType::read),
     };
-    let Some(kind) = kind else { return unknown_type(&incoming, said_type) };
     if let Some(around) = message_context {
         read_context(&mut incoming, kind, around);
     }
-    incoming.implied_type = kind.event_type();
-    incoming.event_type = Some(("event", event.unwrap_or(RawValue::NULL)));
+    match kind {
+        Some(kind) => {
+            incoming.implied_type = kind.event_type();
+            incoming.event_type = Some(("event", event.unwrap_or(RawValue::NULL)));
+        }
+        None => incoming.wrong = Some(unknown_type(said_type)),
+    }
     check(incoming, context)
 }
 
@@ -229,12 +264,13 @@ pub(super) fn clock_behind(sent_at: Option<&RawValue>, arrived_at: DateTime<Utc>
     sent_at.map_or(TimeDelta::zero(), |sent_at| arrived_at - sent_at)
 }
 
-fn read_context<'a>(incoming: &mut Incoming<'a>, kind: MessageType, context: &'a RawValue) {
+fn read_context<'a>(incoming: &mut Incoming<'a>, kind: Option<MessageType>, context: &'a RawValue) {
     let Ok(members) = serde_json::from_str::<Members<'a>>(context.get()) else {
         incoming.others.push((Cow::Borrowed("context"), context));
         return;
     };
-    let tells_traits = matches!(kind, MessageType::Identify | MessageType::Group);
+    // Those of the user: with a group they are not the group's.
+    let tells_traits = kind == Some(MessageType::Identify);
     for (name, value) in members.0 {
         if value.get() == "null" {
             continue;
@@ -285,13 +321,10 @@ fn read_part<'a>(
     }
 }
 
-fn unknown_type<'a>(incoming: &Incoming<'a>, said: Option<&RawValue>) -> Checked<'a> {
+fn unknown_type(said: Option<&RawValue>) -> FieldError {
     let (code, detail) = match said {
         None => ("field_missing", "`type` is required: track, page, screen, identify, group or alias"),
         Some(_) => ("unknown_value", "`type` must be track, page, screen, identify, group or alias"),
     };
-    let errors = vec![FieldError { pointer: "/type".into(), code, detail: detail.into() }];
-    let event_id = incoming.event_id.and_then(text_of);
-    let Incoming { index, raw, source, .. } = *incoming;
-    Checked::Refused(Refusal { index, event_id, event_type: None, errors, raw, source })
+    FieldError { pointer: "/type".into(), code, detail: detail.into() }
 }

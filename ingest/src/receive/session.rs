@@ -42,6 +42,7 @@ pub(super) fn session<'a>(raw: &'a str, members: Members<'a>, context: &mut Requ
             "started_at" => incoming.timestamp = Some(("started_at", value)),
             "ip" => incoming.ip = Some(value),
             "user_agent" => incoming.user_agent = Some(value),
+            "properties" => incoming.properties = Some(value),
             _ if value.get() == "null" => {}
             _ => incoming.others.push((name, value)),
         }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::normalize::address::fingerprint;
+use crate::normalize::properties::Members;
 
 /// 2026-01-01T00:00:00Z.
 fn now() -> DateTime<Utc> {
@@ -59,6 +60,16 @@ fn shown(checked: Checked<'_>) -> Value {
 }
 
 fn read_all(endpoint: Endpoint, body: &str) -> Result<Vec<Value>, ReceiveError> {
+    let anew = OnceCell::new();
+    Ok(checked(endpoint, body, false, &anew)?.into_iter().map(shown).collect())
+}
+
+fn checked<'a>(
+    endpoint: Endpoint,
+    body: &'a str,
+    global_privacy_control: bool,
+    anew: &'a OnceCell<String>,
+) -> Result<Vec<Checked<'a>>, ReceiveError> {
     let tenant = Tenant { account_id: AccountId(Uuid::from_u128(1)), environment: Environment::Live };
     let (limits, enricher, erased, mut entropy) = (limits(), Enricher::default(), Erasures::default(), || [0; 10]);
     let mut context = RequestContext {
@@ -67,15 +78,14 @@ fn read_all(endpoint: Endpoint, body: &str) -> Result<Vec<Value>, ReceiveError> 
         arrived_at: now(),
         mask_ip: true,
         device: Some(("203.0.113.77".parse().unwrap(), Some("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"))),
-        global_privacy_control: false,
+        global_privacy_control,
         idempotency_key: Some("k"),
         limits: &limits,
         enricher: &enricher,
         erased: &erased,
         entropy: &mut entropy,
     };
-    let anew = OnceCell::new();
-    Ok(read(endpoint, body.as_bytes(), &anew, &mut context)?.into_iter().map(shown).collect())
+    read(endpoint, body.as_bytes(), anew, &mut context)
 }
 
 /// Checks the one event of a body; the columns of the device are left out.
@@ -265,6 +275,12 @@ fn posthogs_events_become_events() {
         json!({"properties": {"distinct_id": "a", "$device_id": "a"}, "offset": 1500}),
         json!({"event_type": "autocapture", "visitor_id": "a", "at": "2025-12-31T23:59:58.500Z"}),
     );
+    let visitor = fingerprint("203.0.113.0".parse().unwrap(), "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0");
+    ids(
+        "bought",
+        json!({"distinct_id": "$posthog_cookieless", "properties": {"$device_id": null}}),
+        json!({"event_type": "bought", "visitor_id": visitor}),
+    );
     ids("$pageleave", json!({"distinct_id": "u"}), json!({"event_type": "$page_leave", "user_id": "u"}));
     check(
         Endpoint::PostHog,
@@ -333,6 +349,98 @@ fn small_events_become_events_of_whoever_is_at_the_device() {
 }
 
 #[test]
+fn a_name_that_is_taken_loses_nothing() {
+    let visitor = fingerprint("203.0.113.0".parse().unwrap(), "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0");
+    check(
+        Endpoint::Plausible,
+        json!({"n": "Outbound Link: Click", "u": "https://a.example/", "p": {"url": "https://b.example/"}, "$": 7}),
+        json!({"event_id": "k_0", "event_type": "Outbound Link: Click", "visitor_id": visitor,
+               "url": "https://a.example/", "host": "a.example", "path": "/", "revenue_e4": 70_000,
+               "properties": {"props_url": "https://b.example/"}}),
+    );
+    check(
+        Endpoint::Umami,
+        json!({"payload": {"name": "out", "url": "https://a.example/", "data": {"url": "https://b.example/"}}}),
+        json!({"event_id": "k_0", "event_type": "out", "visitor_id": visitor, "url": "https://a.example/",
+               "host": "a.example", "path": "/", "properties": {"data_url": "https://b.example/"}}),
+    );
+    for (props, beside) in [(true, false), (false, true)] {
+        let body = json!({"n": "x", "consent": {"analytics": beside}, "p": {"consent": {"analytics": props}}});
+        check(Endpoint::Plausible, body, json!([" consent_missing"]));
+    }
+}
+
+#[test]
+fn what_may_not_be_kept_is_not_kept_for_another_reason() {
+    for (endpoint, body) in [
+        (TRACK, json!({"type": "merge", "userId": "u", "consent": {"analytics": false}})),
+        (
+            TRACK,
+            json!({"type": "x", "userId": "u", "context": {"consent": {"categoryPreferences": {"analytics": false}}}}),
+        ),
+        (Endpoint::Identify, json!({"properties": {"consent": {"analytics": false}}})),
+        (Endpoint::Session, json!({"session": {"properties": {"consent": {"analytics": false}}}})),
+    ] {
+        check(endpoint, body, json!([" consent_missing"]));
+    }
+}
+
+#[test]
+fn with_what_is_refused_is_kept_what_stood_beside_it() {
+    let kept = |endpoint: Endpoint, body: Value, privacy_control: bool| -> Vec<Value> {
+        let (body, anew) = (body.to_string(), OnceCell::new());
+        let items = checked(endpoint, &body, privacy_control, &anew).unwrap();
+        let raw = |item| match item {
+            Checked::Refused(refusal) => serde_json::from_str(&refusal.raw).unwrap(),
+            Checked::Accepted { event, .. } => panic!("{event:?}"),
+        };
+        items.into_iter().map(raw).collect()
+    };
+    let agent = "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0";
+    let limited = json!({"advertising": false});
+    let native = json!({"events": [{"timestamp": "never"}]});
+    assert_eq!(
+        kept(Endpoint::Events, native.clone(), false),
+        [json!({"timestamp": "never", "ip": "203.0.113.0", "user_agent": agent})]
+    );
+    assert_eq!(
+        kept(Endpoint::Events, native, true),
+        [json!({"timestamp": "never", "user_agent": agent, "consent": limited})]
+    );
+    assert_eq!(
+        kept(Endpoint::Plausible, json!({"d": "a.example"}), false),
+        [json!({"d": "a.example", "ip": "203.0.113.0", "user_agent": agent})]
+    );
+    let batch = json!({"sentAt": "2026-01-01T00:00:00Z", "context": {"ip": "203.0.113.7"},
+                       "batch": [{"userId": "u"}, {"userId": "u", "sentAt": "2026-01-02T00:00:00Z"}]});
+    assert_eq!(
+        kept(Endpoint::Segment(SegmentCall::Batch), batch, true),
+        [
+            json!({"userId": "u", "sentAt": "2026-01-01T00:00:00Z", "context": {"ip": "203.0.113.7"}, "consent": limited}),
+            json!({"userId": "u", "sentAt": "2026-01-02T00:00:00Z", "context": {"ip": "203.0.113.7"}, "consent": limited}),
+        ]
+    );
+    assert_eq!(
+        kept(Endpoint::PostHog, json!({"sent_at": "2026-01-01T00:00:00Z", "batch": [{"distinct_id": "u"}]}), false),
+        [json!({"distinct_id": "u", "sent_at": "2026-01-01T00:00:00Z"})]
+    );
+}
+
+#[test]
+fn numbers_of_members_cost_no_more_than_their_size() {
+    // Quadratic work on these would be noticed.
+    let members = |count: usize, prefix: &str| -> String {
+        (0..count).map(|n| format!("\"{prefix}{n}\":{n},")).collect::<String>()
+    };
+    let (outer, inner) = (members(100_000, "a"), members(100_000, "b"));
+    let (outer, inner) = (format!("{{{outer}\"x\":1}}"), format!("{{{inner}\"x\":1}}"));
+    let mut members: Members<'_> = serde_json::from_str(&inner).unwrap();
+    let others: Members<'_> = serde_json::from_str(&outer).unwrap();
+    members.add_all(others.0);
+    assert_eq!(members.0.len(), 200_001);
+}
+
+#[test]
 fn a_key_is_not_kept_with_what_is_refused() {
     for (body, key, expected) in [
         (r#"{"writeKey":"pk_1","a":"pk_1"}"#, "pk_1", r#"{"writeKey":"xxxx","a":"xxxx"}"#),
@@ -346,6 +454,8 @@ fn a_key_is_not_kept_with_what_is_refused() {
 #[test]
 fn a_body_presents_its_key_where_its_dialect_has_it() {
     let key = |text: &str| Some(Credential::Key(text.to_owned()));
+    // No stack is deep enough to follow it.
+    let nested = "{\"batch\":[".repeat(200_000) + &"]}".repeat(200_000);
     for (endpoint, body, expected) in [
         (Endpoint::Events, r#"{"writeKey":"k"}"#, None),
         (TRACK, r#"{"writeKey":"k"}"#, key("k")),
@@ -355,6 +465,7 @@ fn a_body_presents_its_key_where_its_dialect_has_it() {
         (Endpoint::PostHog, r#"[{"properties":{"token":"k"}}]"#, key("k")),
         (Endpoint::PostHog, r#"{"batch":[{"properties":{"token":"k"}}]}"#, key("k")),
         (Endpoint::PostHog, "[]", None),
+        (Endpoint::PostHog, &nested, None),
         (Endpoint::Umami, r#"{"payload":{"website":"k"}}"#, key("k")),
         (Endpoint::Umami, "nonsense", None),
         (Endpoint::Plausible, r#"{"d":"a.example"}"#, Some(Credential::Domain("a.example".to_owned()))),

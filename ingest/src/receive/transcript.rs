@@ -1,9 +1,9 @@
 //! Requests of one small event in another form, written anew in the native form before they are read.
 //!
-//! It costs a copy, and these requests are no more than a few hundred bytes each.
+//! It costs a copy; their bodies may be no larger than an event.
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::answer::ReceiveError;
 use super::check::{Checked, RequestContext};
@@ -35,8 +35,25 @@ pub(super) fn check<'a>(
 ) -> Checked<'a> {
     match event(native, 0, source, context) {
         Checked::Refused(refusal) if !refusal.raw.is_empty() => {
-            Checked::Refused(super::Refusal { raw: original, ..refusal })
+            let mut refusal = super::Refusal { raw: original.into(), ..refusal };
+            refusal.keep_surroundings(context);
+            Checked::Refused(refusal)
         }
         checked => checked,
     }
+}
+
+/// Puts in what an event has a place of its own for only in the native form, as [`super::Refusal::keep_surroundings`] does.
+pub(super) fn lift(others: &mut Map<String, Value>, event: &mut Map<String, Value>) {
+    for name in ["event_id", "visitor_id", "user_id", "ip", "user_agent", "consent"] {
+        if let Some(value) = others.remove(name) {
+            event.entry(name).or_insert(value);
+        }
+    }
+}
+
+/// Puts a member in under its name or, if that is taken by another value, with `prefix`: nothing is lost.
+pub(super) fn put(properties: &mut Map<String, Value>, prefix: &str, name: String, value: Value) {
+    let is_taken = properties.get(&name).is_some_and(|present| *present != value);
+    properties.insert(if is_taken { format!("{prefix}{name}") } else { name }, value);
 }

@@ -6,17 +6,21 @@ use serde_json::{Map, Value, json};
 use touchline_schemas::event::{IDENTIFY, PAGE_VIEW};
 
 use super::answer::ReceiveError;
-use super::transcript::{self, text};
+use super::transcript::{self, lift, put, text};
+
+/// Of a property whose name is taken.
+const PREFIX: &str = "data_";
 
 #[derive(Deserialize)]
 struct Body {
     r#type: Option<Value>,
     payload: Option<Payload>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 #[derive(Default, Deserialize)]
 struct Payload {
-    website: Option<Value>,
     hostname: Option<Value>,
     url: Option<Value>,
     name: Option<Value>,
@@ -33,9 +37,8 @@ struct Payload {
 
 /// The same event in the native form.
 pub(super) fn transcribe(body: &[u8]) -> Result<String, ReceiveError> {
-    let Body { r#type, payload } = transcript::read(body)?;
-    let Payload { website: _, hostname, url, name, id, data, timestamp, ip, user_agent, others } =
-        payload.unwrap_or_default();
+    let Body { r#type, payload, others: mut beside } = transcript::read(body)?;
+    let Payload { hostname, url, name, id, data, timestamp, ip, user_agent, others } = payload.unwrap_or_default();
     let event_type = match (text(&r#type), name) {
         (Some("identify"), _) => json!(IDENTIFY),
         // An empty name is a page's as well.
@@ -48,16 +51,15 @@ pub(super) fn transcribe(body: &[u8]) -> Result<String, ReceiveError> {
     if let Some(url) = address(text(&hostname), text(&url)) {
         properties.insert("url".to_owned(), Value::String(url));
     }
-    properties.extend(others.into_iter().filter(|(_, value)| *value != ""));
+    properties.extend(others.into_iter().filter(|(name, value)| name != "website" && *value != ""));
+    // The address of a link that was clicked is not the page's.
     match data {
         Some(Value::Object(data)) => {
             for (name, value) in data {
-                properties.entry(name).or_insert(value);
+                put(&mut properties, PREFIX, name, value);
             }
         }
-        Some(data) => {
-            properties.insert("data".to_owned(), data);
-        }
+        Some(data) => put(&mut properties, PREFIX, "data".to_owned(), data),
         None => {}
     }
     let mut event =
@@ -69,6 +71,7 @@ pub(super) fn transcribe(body: &[u8]) -> Result<String, ReceiveError> {
             event.insert(field.to_owned(), value);
         }
     }
+    lift(&mut beside, &mut event);
     Ok(Value::Object(event).to_string())
 }
 
@@ -89,8 +92,16 @@ fn time(value: Value) -> Value {
 
 /// The key, which stands where Umami has the id of a website.
 pub(super) fn key(body: &[u8]) -> Option<String> {
-    let body: Body = serde_json::from_slice(body).ok()?;
-    text(&body.payload?.website).map(str::to_owned)
+    #[derive(Deserialize)]
+    struct Body {
+        payload: Payload,
+    }
+    #[derive(Deserialize)]
+    struct Payload {
+        website: String,
+    }
+
+    serde_json::from_slice::<Body>(body).ok().map(|body| body.payload.website)
 }
 
 #[cfg(test)]
@@ -110,7 +121,7 @@ mod tests {
         check(
             r#"{"type":"event","payload":{"hostname":"a.example","url":"/","name":"buy","data":{"revenue":5,"title":"T"},"title":"X","timestamp":1700000000,"id":7}}"#,
             json!({"event_type": "buy", "user_id": "7", "timestamp": "2023-11-14T22:13:20Z",
-                   "properties": {"url": "https://a.example/", "revenue": 5, "title": "X"}}),
+                   "properties": {"url": "https://a.example/", "revenue": 5, "title": "X", "data_title": "T"}}),
         );
         check(
             r#"{"type":"identify","payload":{"id":"u1","data":{"plan":"pro"}}}"#,

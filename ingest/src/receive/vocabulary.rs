@@ -153,17 +153,8 @@ mod tests {
     }
 
     fn read(event: &str) -> Checked<'_> {
-        let limits = Limits {
-            max_body_bytes: 100_000,
-            max_events_per_request: 1,
-            max_event_bytes: 10_000,
-            max_properties_bytes: 10_000,
-            max_depth: 20,
-            max_id_chars: 200,
-            max_url_chars: 250,
-            max_future_s: 0,
-            min_timestamp: DateTime::UNIX_EPOCH,
-        };
+        let limits =
+            Limits { max_event_bytes: 10_000, max_properties_bytes: 10_000, max_future_s: 0, ..Limits::default() };
         let mut context = RequestContext {
             tenant: tenant(),
             received_at: "2026-02-01T00:00:00Z".parse().unwrap(),
@@ -351,7 +342,7 @@ mod tests {
 
     #[test]
     fn properties_that_cannot_be_read_are_one_error() {
-        check(r#"{"event_type":"$message_sent","user_id":"u","properties":[]}"#, &[("/properties", "wrong_type")]);
+        check(r#"{"event_type":"$message_sent","user_id":"u","properties":[1]}"#, &[("/properties", "wrong_type")]);
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub struct ReplayedEvent {
     pub event_type: Option<String>,
     /// Why it is refused again; empty if it is not.
     pub errors: Vec<FieldError>,
-    /// The event with all changes: only of a trial.
+    /// The event with all changes: only of a trial, and of the first events of a large one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }
@@ -81,6 +81,8 @@ pub struct Terms<'t> {
     pub(crate) enricher: &'t Enricher,
     /// Whose events are refused.
     pub(crate) erased: &'t Erasures,
+    /// Whether the events are shown with their changes, as far as they fit into an answer as large as a request may be.
+    pub(crate) shows_bodies: bool,
 }
 
 /// Refused events that were checked again, and of which those that pass can go into the log or the lake.
@@ -90,13 +92,14 @@ pub struct Replay {
     events: Vec<ReplayedEvent>,
     /// Those of `events` that are in the batch, in its order.
     passed: Vec<usize>,
+    shown_bytes: usize,
 }
 
 impl Replay {
     /// Changes and checks events.
     pub(crate) fn check(events: &[RefusedEvent], changes: &Changes, terms: Terms<'_>) -> Self {
         let batch = Batch::new(terms.tenant, terms.now, events.len(), terms.limits.max_event_bytes);
-        let mut replay = Self { batch, events: Vec::with_capacity(events.len()), passed: Vec::new() };
+        let mut replay = Self { batch, events: Vec::with_capacity(events.len()), passed: Vec::new(), shown_bytes: 0 };
         for event in events {
             replay.push(event, changes, terms);
         }
@@ -137,7 +140,10 @@ impl Replay {
         match changed {
             Ok(body) => {
                 self.check_body(refused, &body, terms, &mut replayed);
-                replayed.body = Some(body.into_owned());
+                if terms.shows_bodies && self.shown_bytes + body.len() <= terms.limits.max_body_bytes {
+                    self.shown_bytes += body.len();
+                    replayed.body = Some(body.into_owned());
+                }
             }
             Err(error) => replayed.errors = vec![error],
         }
@@ -277,21 +283,19 @@ mod tests {
 
     /// Checks an event three days after it was refused.
     fn replay(event: &RefusedEvent, changes: &Changes) -> Replay {
-        let limits = Limits {
-            max_body_bytes: 100_000,
-            max_events_per_request: 1,
-            max_event_bytes: 10_000,
-            max_properties_bytes: 10_000,
-            max_depth: 20,
-            max_id_chars: 200,
-            max_url_chars: 250,
-            max_future_s: 60,
-            min_timestamp: DateTime::UNIX_EPOCH,
-        };
+        let limits =
+            Limits { max_event_bytes: 10_000, max_properties_bytes: 10_000, max_future_s: 60, ..Limits::default() };
         let (now, enricher, erased) =
             ("2026-02-04T00:00:00Z".parse().unwrap(), Enricher::default(), Erasures::default());
-        let terms =
-            Terms { tenant: tenant(), now, mask_ip: true, limits: &limits, enricher: &enricher, erased: &erased };
+        let terms = Terms {
+            tenant: tenant(),
+            now,
+            mask_ip: true,
+            limits: &limits,
+            enricher: &enricher,
+            erased: &erased,
+            shows_bodies: true,
+        };
         Replay::check(std::slice::from_ref(event), changes, terms)
     }
 

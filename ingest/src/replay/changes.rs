@@ -76,6 +76,11 @@ impl Changes {
         serde_json::from_str(text).unwrap_or_else(as_text)
     }
 
+    /// Bytes of all that is put in.
+    pub fn set_bytes(&self) -> usize {
+        self.set.iter().map(|(_, value)| value.get().len()).sum()
+    }
+
     /// Where something is set, as JSON pointers.
     pub fn set_paths(&self) -> Vec<String> {
         self.set.iter().map(|(path, _)| path.to_string()).collect()

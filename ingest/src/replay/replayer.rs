@@ -54,8 +54,8 @@ impl Replayer {
         &self.erased
     }
 
-    /// Changes and checks events.
-    pub fn check(&self, events: &[RefusedEvent], changes: &Changes) -> Replay {
+    /// Changes and checks events; those of a trial are shown.
+    pub fn check(&self, events: &[RefusedEvent], changes: &Changes, is_trial: bool) -> Replay {
         let erased = self.erased.current();
         let terms = Terms {
             tenant: self.tenant,
@@ -64,6 +64,7 @@ impl Replayer {
             limits: &self.limits,
             enricher: &self.enricher,
             erased: &erased,
+            shows_bodies: is_trial,
         };
         Replay::check(events, changes, terms)
     }

@@ -37,7 +37,7 @@ fn set(config: &Config, variable: String, path: &str, given: String) -> Result<C
     }
     let value = parse(section.get(*field), &variable, given)?;
     section.insert((*field).to_owned(), value);
-    table.try_into().map_err(|source| ConfigError::Variable { variable, source: Box::new(source) })
+    table.try_into().map_err(|source| ConfigError::Variable { variable, reason: source.message().to_owned() })
 }
 
 /// Reads `given` as what the setting is now. A setting that is absent is an optional text, or does not exist, which
@@ -114,7 +114,8 @@ mod tests {
         let visitors = with("TOUCHLINE_JOBS__VISITORS__SCHEDULE", "0 0 3 * * *").unwrap().jobs.visitors;
         assert_eq!(visitors.schedule, "0 0 3 * * *");
         let networks = with("TOUCHLINE_EXPORTS__WEBHOOK_NETWORKS", "10.0.0.0/8, fd00::/8").unwrap().exports;
-        assert_eq!(networks.webhook_networks, ["10.0.0.0/8", "fd00::/8"]);
+        let expected = ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap());
+        assert_eq!(networks.webhook_networks, expected);
         let ingest = with("TOUCHLINE_INGEST__MIN_TIMESTAMP", "2020-01-01T00:00:00Z").unwrap().ingest;
         assert_eq!(ingest.min_timestamp.timestamp(), 1_577_836_800);
     }

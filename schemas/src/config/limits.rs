@@ -35,6 +35,10 @@ pub struct LimitsConfig {
     pub ingest_running_per_key: u32,
     /// Requests to ingest that are answered at the same time. Default 20,000.
     pub ingest_running: u32,
+    /// Requests to ingest from one address (of IPv6 a /64) whose key stands in the body, while that is read. Default 1,000.
+    pub unknown_running_per_address: u32,
+    /// Requests to ingest whose key stands in the body, while that is read. Default 5,000.
+    pub unknown_running: u32,
     /// Requests of one key to everything else that are answered at the same time. Default 128.
     pub reading_running_per_key: u32,
     /// Requests to everything else, with a key, that are answered at the same time. Default 512.
@@ -52,6 +56,8 @@ impl Default for LimitsConfig {
             failure_burst_per_address: 300,
             ingest_running_per_key: 10_000,
             ingest_running: 20_000,
+            unknown_running_per_address: 1_000,
+            unknown_running: 5_000,
             reading_running_per_key: 128,
             reading_running: 512,
         }
@@ -71,6 +77,8 @@ impl LimitsConfig {
         within("limits.failure_burst_per_address", self.failure_burst_per_address, BURSTS)?;
         within("limits.ingest_running_per_key", self.ingest_running_per_key, COUNTS)?;
         within("limits.ingest_running", self.ingest_running, COUNTS)?;
+        within("limits.unknown_running_per_address", self.unknown_running_per_address, COUNTS)?;
+        within("limits.unknown_running", self.unknown_running, COUNTS)?;
         within("limits.reading_running_per_key", self.reading_running_per_key, COUNTS)?;
         within("limits.reading_running", self.reading_running, COUNTS)
     }

@@ -20,6 +20,11 @@ pub struct Network {
 pub struct NotANetwork;
 
 impl Network {
+    /// Whether every address of its kind belongs to it.
+    pub fn is_everybody(&self) -> bool {
+        self.length_bits == 0
+    }
+
     /// Whether `address` belongs to it. An address of IPv4 belongs to no network of IPv6, however it is written.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.first, address) {
@@ -45,8 +50,16 @@ impl FromStr for Network {
             IpAddr::V4(first) => (u128::from(first.to_bits()) << 96, 32),
             IpAddr::V6(first) => (first.to_bits(), 128),
         };
-        let is_network = length_bits <= width_bits && bits & !mask(length_bits) == 0;
-        if is_network { Ok(Self { first, length_bits }) } else { Err(NotANetwork) }
+        if length_bits > width_bits || bits & !mask(length_bits) != 0 {
+            return Err(NotANetwork);
+        }
+        // Addresses of IPv4 that are written as IPv6 are compared as what they are.
+        match first.to_canonical() {
+            first @ IpAddr::V4(_) if length_bits >= width_bits - 32 => {
+                Ok(Self { first, length_bits: length_bits - (width_bits - 32) })
+            }
+            _ => Ok(Self { first, length_bits }),
+        }
     }
 }
 
@@ -100,6 +113,8 @@ mod tests {
         check("fd12::/16", "fd13::", false);
         check("::/0", "10.0.0.1", false);
         check("::1/128", "::1", true);
+        check("::ffff:10.0.0.0/104", "10.1.2.3", true);
+        check("::ffff:10.0.0.0/104", "11.1.2.3", false);
     }
 
     #[test]

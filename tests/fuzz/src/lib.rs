@@ -95,11 +95,7 @@ fn limits() -> Limits {
         max_events_per_request: 100,
         max_event_bytes: 10_000,
         max_properties_bytes: 5_000,
-        max_depth: 20,
-        max_id_chars: 200,
-        max_url_chars: 2_048,
-        max_future_s: 86_400,
-        min_timestamp: DateTime::UNIX_EPOCH,
+        ..Limits::default()
     }
 }
 
@@ -151,7 +147,8 @@ fn accepted(event: &Event<'_>, limits: &Limits) {
 
 fn refused(refusal: &Refusal<'_>, body: &[u8]) {
     assert!(!refusal.errors.is_empty());
-    assert!(refusal.raw.len() <= body.len());
+    // The item, and what stood beside it.
+    assert!(refusal.raw.len() <= body.len() + 4 * (Refusal::MAX_KEPT_BYTES + 32));
     for error in &refusal.errors {
         assert!(!error.code.is_empty() && !error.detail.is_empty());
     }

@@ -103,17 +103,7 @@ async fn serve(data_dir: &Path) -> anyhow::Result<()> {
 fn options(config: &Config) -> IngestOptions {
     let (ingest, log) = (&config.ingest, &config.log);
     IngestOptions {
-        limits: Limits {
-            max_body_bytes: ingest.max_body_bytes,
-            max_events_per_request: ingest.max_events_per_request,
-            max_event_bytes: ingest.max_event_bytes,
-            max_properties_bytes: ingest.max_properties_bytes,
-            max_depth: ingest.max_depth,
-            max_id_chars: ingest.max_id_chars,
-            max_url_chars: ingest.max_url_chars,
-            max_future_s: ingest.max_future_s as i64,
-            min_timestamp: ingest.min_timestamp,
-        },
+        limits: Limits::from(ingest),
         log: LogOptions {
             segment_bytes: log.segment_bytes,
             segment_age: Duration::from_millis(log.segment_age_ms),

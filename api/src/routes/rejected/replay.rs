@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::task::spawn_blocking;
 use touchline_ingest::receive::FieldError;
 use touchline_ingest::replay::{Changes, Path, ReplayStatus, ReplayedEvent};
 use touchline_pipeline::reports::TimeRange;
@@ -28,6 +29,8 @@ use crate::routes::events::RejectedField;
 
 /// A word of the API.
 const REPLAY: &str = "replay";
+/// Paths that one replay may set and unset: each is a walk through each event.
+const MAX_CHANGES: usize = 100;
 
 /// Which refused events are sent again, and what is changed in them. Either `rejected_ids`, or at least one of `filter`,
 /// `from` and `to`.
@@ -87,7 +90,7 @@ pub struct ReplayedEventRow {
     pub event_type: Option<String>,
     /// Why it is refused again.
     pub errors: Vec<RejectedField>,
-    /// The event with all changes: only of a dry run.
+    /// The event with all changes: only of a dry run, and of the first events of a large one.
     pub body: Option<String>,
 }
 
@@ -127,14 +130,18 @@ pub async fn post_replay(
     let events = gather(&state, chosen::query(&state.engine, tenant, &choice, Some(limit)).await?).await?;
     all_found(&choice, &events)?;
     let mask_ip = caller.key().settings.mask_ip.unwrap_or(state.config.ingest.mask_ip);
-    let replay = state.ingest.check_again(tenant, mask_ip, &events, &changes);
+    let (set, unset) = (changes.set_paths(), changes.unset_paths());
+    let ingest = state.ingest.clone();
+    // It takes as long as the events are many, and other requests shall not wait for it.
+    let check = move || ingest.check_again(tenant, mask_ip, &events, &changes, is_trial);
+    let replay = spawn_blocking(check).await.map_err(|_| ApiError::Internal("checking refused events stopped"))?;
     if is_trial {
         return Ok(Json(ReplayAnswer::of(None, is_trial, replay.tried())));
     }
     let replay_id = match replay.passed() {
         0 => None,
         events => {
-            let noted = Replayed { events, set: changes.set_paths(), unset: changes.unset_paths() };
+            let noted = Replayed { events, set, unset };
             let control = administration::control(&state, &caller);
             Some(control.note_replay(tenant, &noted, state.clock.now()).await?)
         }
@@ -172,6 +179,16 @@ async fn read(state: &AppState, request: Request) -> Result<Asked, ApiError> {
     let set = fields.optional("set", &format!("an object whose names are paths: {PATH}"), set).unwrap_or_default();
     let unset = fields.optional("unset", &format!("a list of paths: {PATH}"), unset).unwrap_or_default();
     let is_trial = fields.optional("dry_run", "true or false", Value::as_bool).unwrap_or(false);
+    let changes = Changes { unset, set };
+    if changes.unset.len() + changes.set.len() > MAX_CHANGES {
+        let detail = format!("a replay may set and unset {MAX_CHANGES} paths");
+        fields.refuse("set", "too_many_changes", detail);
+    }
+    let (set_bytes, max_bytes) = (changes.set_bytes(), state.config.ingest.max_event_bytes);
+    if set_bytes > max_bytes {
+        let detail = format!("what is set may have {max_bytes} bytes (`ingest.max_event_bytes`), this has {set_bytes}");
+        fields.refuse("set", "event_too_large", detail);
+    }
     if has_ids == has_which {
         let detail = "say which events: either `rejected_ids`, or at least one of `filter`, `from` and `to`";
         fields.refuse("rejected_ids", "field_missing", detail.to_owned());
@@ -181,7 +198,7 @@ async fn read(state: &AppState, request: Request) -> Result<Asked, ApiError> {
         Some(ids) => Choice::Ids(ids),
         None => Choice::Which { range: TimeRange { from, to }, filters },
     };
-    Ok(Asked { choice, changes: Changes { unset, set }, is_trial })
+    Ok(Asked { choice, changes, is_trial })
 }
 
 fn ids(value: &Value, limit: usize) -> Option<Vec<String>> {

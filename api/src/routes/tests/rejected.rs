@@ -217,6 +217,8 @@ async fn a_replay_is_chosen_by_ids_or_by_what_holds() {
         (json!({"to": "soon"}), "/to", "invalid_value"),
         (json!({"to": "2027-01-01", "set": {"a..b": 1}}), "/set", "invalid_value"),
         (json!({"to": "2027-01-01", "unset": "a"}), "/unset", "invalid_value"),
+        (json!({"to": "2027-01-01", "unset": vec!["a"; 101]}), "/set", "too_many_changes"),
+        (json!({"to": "2027-01-01", "set": {"a": "x".repeat(70_000)}}), "/set", "event_too_large"),
         (json!({"to": "2027-01-01", "colour": 1}), "/colour", "unknown_field"),
         (json!({"to": "2027-01-01"}), "", "too_many_events"),
     ] {
