@@ -34,8 +34,8 @@
     const memory = {};
     // Events of this page, and when a beacon took them.
     const mine = {};
-    let store = {};
-    try { store = localStorage || store; } catch {}
+    let saved, store = {};
+    try { store = saved = localStorage || store; } catch {}
     const get = name => memory[name] || store[name];
     const drop = name => { for (const box of [memory, store, mine]) delete box[name]; };
     const put = (name, value) => {
@@ -50,7 +50,12 @@
       store = { [CONSENT]: get(CONSENT) || '' };
     }
 
-    // Calls wait while consent is asked for.
+    // Calls wait while consent is asked for. The decision is kept in any case: it has to be remembered.
+    const decide = given => {
+      if (!given) forget();
+      put(CONSENT, given ? 'yes' : 'no');
+      try { saved[CONSENT] = get(CONSENT); } catch {}
+    };
     let held = [];
     const isRefused = () => get(CONSENT) == 'no';
     const isAllowed = () => (get(CONSENT) || consent != 'required' && 'yes') == 'yes';
@@ -111,12 +116,13 @@
       const since = name in mine ? mine[name] : name.slice(QUEUE.length).split('.')[0];
       return Math.abs(Date.now() - since) < GRACE_MS;
     };
-    const take = () => {
+    const take = mostBytes => {
       const batch = [];
       let bytes = 0;
       for (const name of names(QUEUE)) {
-        if (sending.includes(name) || isResting(name)) continue;
-        bytes += new Blob([get(name)]).size + 1;
+        const size = new Blob([get(name)]).size + 1;
+        if (sending.includes(name) || isResting(name) || size > mostBytes) continue;
+        bytes += size;
         if (batch.length && (bytes > BATCH_BYTES || batch.length == BATCH_EVENTS)) break;
         batch.push(name);
       }
@@ -128,9 +134,11 @@
       return new Blob([`${head},"batch":[${batch.map(get)}]}`], { type: 'text/plain' });
     };
 
+    // Pauses are measured by a clock that nobody sets.
+    const clock = () => performance.now();
     let sending = [], failures = 0, quietUntil = 0, askedUntil = 0, wakesAt = Infinity, timer;
     const wake = delay => {
-      const now = Date.now(), at = Math.max(now + delay, quietUntil);
+      const now = clock(), at = Math.max(now + delay, quietUntil);
       if (at >= wakesAt) return;
       clearTimeout(timer);
       wakesAt = at;
@@ -140,17 +148,21 @@
       wakesAt = Infinity;
       if (sending.length || !isAllowed()) return;
       // Asked for quiet since the timer was set.
-      if (Date.now() < quietUntil) return wake(0);
-      sending = take();
+      if (clock() < quietUntil) return wake(0);
+      sending = take(Infinity);
       if (!sending.length) {
         if (names(QUEUE).length) wake(GRACE_MS);
         return;
       }
-      const text = body(sending);
-      fetch(endpoint, {
-        method: 'POST', body: text, credentials: 'omit', keepalive: text.size < 64e3,
-        signal: AbortSignal.timeout && AbortSignal.timeout(TIMEOUT_MS),
-      }).then(safe(answered), safe(() => failed(0))).finally(safe(() => { sending = []; wake(0); }));
+      const text = body(sending), abort = new AbortController(), late = setTimeout(() => abort.abort(), TIMEOUT_MS);
+      // What the page has put in the place of fetch may throw.
+      new Promise(resolve => resolve(fetch(endpoint, {
+        method: 'POST', body: text, credentials: 'omit', keepalive: text.size < 64e3, signal: abort.signal,
+      }))).then(safe(answered), safe(() => failed(0))).finally(safe(() => {
+        clearTimeout(late);
+        sending = [];
+        wake(0);
+      }));
     };
     const answered = ({ status, headers }) => {
       if (/^(408|429|5..)$/.test(status)) return failed(+headers.get('Retry-After') || 0);
@@ -159,13 +171,13 @@
     };
     const failed = afterS => {
       const backoffS = Math.min(2 ** ++failures, MAX_BACKOFF_S) * (1 + Math.random()) / 2;
-      askedUntil = Date.now() + 1e3 * Math.min(afterS, 86400);
-      quietUntil = Math.max(askedUntil + 1e3 * Math.random(), Date.now() + 1e3 * backoffS);
+      askedUntil = clock() + 1e3 * Math.min(afterS, 86400);
+      quietUntil = Math.max(askedUntil + 1e3 * Math.random(), clock() + 1e3 * backoffS);
     };
     const leave = () => {
       settle();
       let batch;
-      while (isAllowed() && Date.now() >= askedUntil && (batch = take()).length) {
+      while (isAllowed() && clock() >= askedUntil && (batch = take(BATCH_BYTES)).length) {
         if (!navigator.sendBeacon(endpoint, body(batch))) break;
         batch.forEach(name => { mine[name] = Date.now(); });
       }
@@ -214,8 +226,7 @@
       },
       reset: () => run(() => drop(IDS)),
       consent: given => {
-        put(CONSENT, given === true ? 'yes' : 'no');
-        if (isRefused()) forget();
+        decide(given === true);
         run(() => wake(0));
       },
       push: (...queued) => queued.forEach(safe(([name, ...args]) => calls[name](...args))),
