@@ -1,14 +1,13 @@
 """The API and the commands administer one installation: each sees and feels what the other changed, and all is noted."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "lib"))
 
-from touchline import COMMAND_TIMEOUT_S, Checks, Key, Touchline, wait_until
+from touchline import Checks, Key, Touchline, wait_until
 
 # What is changed elsewhere must be felt this soon.
 FELT_S = 5
@@ -18,13 +17,6 @@ JOB_S = 60
 
 def as_key(slug: str, made: dict) -> Key:
     return Key(slug, made["environment"], made["key"], made["key_id"])
-
-
-def with_input(touchline: Touchline, text: str, *arguments: str) -> int:
-    """Runs a command that reads a password; returns its exit code."""
-    command = [str(touchline.binary), *arguments, "--data-dir", str(touchline.data_dir)]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
-    return done.returncode
 
 
 def keys(checks: Checks, touchline: Touchline, admin: Key) -> None:
@@ -76,10 +68,11 @@ def accounts(checks: Checks, touchline: Touchline, admin: Key) -> None:
 def users(checks: Checks, touchline: Touchline, admin: Key) -> None:
     first, second = PASSWORDS
     ada = ("ada@mail.example", "--account", "shop")
-    made = with_input(touchline, f"{first}\n", "user", "create", *ada, "--role", "owner")
+    exit_code = lambda told, *arguments: touchline.run("user", *arguments, told=told).returncode
+    made = exit_code(f"{first}\n", "create", *ada, "--role", "owner")
     checks.equal("a user is created with a password from stdin", made, 0)
-    checks.equal("a short password is refused", with_input(touchline, "short\n", "user", "set-password", *ada), 1)
-    checks.equal("a password is set", with_input(touchline, second, "user", "set-password", *ada), 0)
+    checks.equal("a short password is refused", exit_code("short\n", "set-password", *ada), 1)
+    checks.equal("a password is set", exit_code(second, "set-password", *ada), 0)
     listed = touchline.get("/api/v1/users", admin).json()["data"]
     checks.equal("the API lists the user", [(user["email"], user["role"]) for user in listed], [(ada[0], "owner")])
 

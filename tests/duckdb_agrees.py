@@ -382,7 +382,7 @@ def make_identity_event(chance: random.Random, device: int, number: int, at: dat
 
 def post_all(touchline: Touchline, key: Key, events: list[dict]) -> None:
     for start in range(0, len(events), 200):
-        expect(touchline, key, "events", {"events": events[start : start + 200]}, 202)
+        touchline.post("/api/v1/events", {"events": events[start : start + 200]}, key).expect(202)
 
 
 def post_others(touchline: Touchline, key: Key, number: int) -> int:
@@ -400,14 +400,8 @@ def post_others(touchline: Touchline, key: Key, number: int) -> int:
         ("identify", person, 200),
     )
     for path, body, status in requests:
-        expect(touchline, key, path, body, status)
+        touchline.post(f"/api/v1/{path}", body, key).expect(status)
     return len(requests)
-
-
-def expect(touchline: Touchline, key: Key, path: str, body: dict, status: int) -> None:
-    answer = touchline.post(f"/api/v1/{path}", body, key)
-    if answer.status != status:
-        raise RuntimeError(f"POST /api/v1/{path} answers {answer.status}, not {status}: {answer.text()[:500]}")
 
 
 # Comparisons

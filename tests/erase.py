@@ -25,6 +25,8 @@ from touchline import Checks, Key, Touchline, now, rfc3339, wait_until
 
 VISITOR, USER = "canary-visitor-5d1e77aa", "canary.user.5d1e77aa@mail.example"
 LATE_VISITOR = "canary-late-90c2b1f3"
+# Somebody else, whose addresses name the canary.
+FRIEND, FRIENDS_PAGE = "friend-1", "https://shop.example/?ref="
 # By what each is erased: the device, the user that an event links to it, and which name is given.
 LINKED = {
     "the user id": ("canary-phone-37aa", "canary-ada-37aa", "canary-ada-37aa"),
@@ -55,6 +57,7 @@ def main() -> int:
         after = {name: others(touchline, key, name) for name in TABLES}
         for name in TABLES:
             checks.equal(f"{name}: nobody else's rows changed", after[name], before[name])
+        check_friend(checks, touchline, key)
         check_refused(checks, touchline, key)
         touchline.wait_drained()
         touchline.run_jobs()
@@ -78,9 +81,9 @@ def fill(touchline: Touchline, key: Key) -> None:
         ]
         expect(touchline, key, {"events": refused}, 422)
         identify = {"user_id": USER, "visitor_id": VISITOR, "traits": {"mail": USER}}
-        expect_status(touchline, "/api/v1/identify", identify, key, 200)
+        touchline.post("/api/v1/identify", identify, key).expect(200)
         conversion = {"conversion_type": "purchase", "visitor_id": VISITOR, "user_id": USER, "revenue": 12.5}
-        expect_status(touchline, "/api/v1/conversions", {"conversion": conversion}, key, 201)
+        touchline.post("/api/v1/conversions", {"conversion": conversion}, key).expect(201)
         touchline.wait_drained()
         touchline.run_jobs()
         touchline.command("jobs", "run", "compaction", "--full")
@@ -116,9 +119,8 @@ def canary_events(day: int, round_number: int) -> list[dict]:
     ]
     for place, event in enumerate(own):
         event.update(event_id=f"c-{round_number}-{day}-{place}", event_type="page_view", timestamp=time)
-    # Somebody else came by a link that names the canary.
-    friend = {"event_id": f"f-{round_number}-{day}", "event_type": "page_view", "visitor_id": "friend-1",
-              "timestamp": time, "properties": {"url": f"https://shop.example/?ref={VISITOR}"}}
+    friend = {"event_id": f"f-{round_number}-{day}", "event_type": "page_view", "visitor_id": FRIEND,
+              "timestamp": time, "properties": {"url": FRIENDS_PAGE + VISITOR}}
     return [*own, friend]
 
 
@@ -142,14 +144,7 @@ def import_canary(touchline: Touchline) -> dict:
 
 
 def expect(touchline: Touchline, key: Key, body: dict, status: int) -> dict:
-    return expect_status(touchline, EVENTS, body, key, status)
-
-
-def expect_status(touchline: Touchline, path: str, body: dict, key: Key, status: int) -> dict:
-    answer = touchline.post(path, body, key)
-    if answer.status != status:
-        raise RuntimeError(f"POST {path} answers {answer.status}, not {status}: {answer.text()[:500]}")
-    return answer.json()
+    return touchline.post(EVENTS, body, key).expect(status).json()
 
 
 def found(data_dir: Path, names: tuple[str, ...] = (VISITOR, USER, LATE_VISITOR)) -> list[str]:
@@ -182,7 +177,8 @@ def others(touchline: Touchline, key: Key, name: str) -> list[str]:
         if {row.get("visitor_id"), row.get("user_id")} & {VISITOR, LATE_VISITOR, USER, *LINKED_IDS}:
             continue
         # The friend's address named the canary, and does no longer.
-        texts.append(repr({name: cell for name, cell in row.items() if name != "url"}))
+        changed = {"url"} if row.get("visitor_id") == FRIEND else set()
+        texts.append(repr({name: cell for name, cell in row.items() if name not in changed}))
     return sorted(texts)
 
 
@@ -215,6 +211,14 @@ def erase(checks: Checks, touchline: Touchline, *ids: str) -> None:
 
 def check_gone(checks: Checks, touchline: Touchline, when: str) -> None:
     checks.equal(f"{when}: no byte of the data directory holds the canary", found(touchline.data_dir), [])
+
+
+def check_friend(checks: Checks, touchline: Touchline, key: Key) -> None:
+    events = lake.table(touchline.data_dir, "events", touchline.account_id(key), key.environment)
+    pages = events.filter(visitor_id=FRIEND).select("url").collect()["url"].to_list()
+    checks.equal("the friend's events are all there", len(pages), 2 * DAYS)
+    others = [page for page in pages if not page.startswith(f"{FRIENDS_PAGE}erased-")]
+    checks.equal("of their addresses only the name is gone", others, [])
 
 
 def check_refused(checks: Checks, touchline: Touchline, key: Key) -> None:
@@ -331,14 +335,11 @@ def check_erased(checks: Checks, touchline: Touchline, key: Key, manager: Key, e
 
 
 def ask(touchline: Touchline, key: Key, *ids: str, **more: object) -> str:
-    return expect_status(touchline, ERASURES, {"ids": ids, **more}, key, 202)["erasure_id"]
+    return touchline.post(ERASURES, {"ids": ids, **more}, key).expect(202).json()["erasure_id"]
 
 
 def shown(touchline: Touchline, key: Key, erasure: str) -> dict:
-    answer = touchline.get(f"{ERASURES}/{erasure}", key)
-    if answer.status != 200:
-        raise RuntimeError(f"the erasure answers {answer.status}: {answer.text()[:500]}")
-    return answer.json()
+    return touchline.get(f"{ERASURES}/{erasure}", key).expect(200).json()
 
 
 def erase_late(checks: Checks, touchline: Touchline) -> None:

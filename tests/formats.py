@@ -102,9 +102,9 @@ def post_events(touchline: Touchline, key: Key) -> int:
     events.append({"event_type": "$sequence_entered", "user_id": "u_8", "properties": entered})
     banner = {"message_id": "banner", "delivery_id": "d-99", "channel": "site", "system": "site_message"}
     events.append({"event_type": "$message_sent", "user_id": "u_8", "properties": banner})
-    answer = touchline.post("/api/v1/events", {"events": events}, key)
-    if answer.status != 202 or answer.json()["accepted"] != len(events):
-        raise RuntimeError(f"the events answer {answer.status}: {answer.text()[:1_000]}")
+    answer = touchline.post("/api/v1/events", {"events": events}, key).expect(202).json()
+    if answer["accepted"] != len(events):
+        raise RuntimeError(f"not every event is accepted: {answer}")
     return sum(event.get("timestamp", rfc3339(now()))[:10] < rfc3339(now())[:10] for event in events)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "lib"))
 
-from touchline import FRESHNESS_S, Checks, Key, Touchline, around_now, wait_until
+from touchline import DRAIN_S, Checks, Key, Touchline, wait_until
 
 SHOP = ("--account", "shop")
 SCOPES = ("ingest", "can_view_reports", "can_manage_settings")
@@ -24,10 +24,7 @@ def refusals(touchline: Touchline, key: Key) -> dict[str, dict]:
 
 def events(touchline: Touchline, key: Key) -> dict[str, dict]:
     """Every event of the account, by its id."""
-    start, end = (instant.isoformat() for instant in around_now(days=30))
-    asked = {"sql": "SELECT event_id, event_type, visitor_id, occurred_at, source FROM events "
-                    "WHERE occurred_at >= $1 AND occurred_at < $2", "params": [start, end], "format": "json"}
-    rows = touchline.post("/api/v1/sql", asked, key).json()["data"]
+    rows = touchline.sql(key, "SELECT event_id, event_type, visitor_id, occurred_at, source FROM events")
     return {row["event_id"]: row for row in rows}
 
 
@@ -38,7 +35,7 @@ def balanced(checks: Checks, touchline: Touchline, key: Key, received: int, stor
     def says() -> bool:
         return touchline.ingest_totals(key) == expected
     try:
-        wait_until("the ledger has it", says, FRESHNESS_S)
+        wait_until("the ledger has it", says, DRAIN_S)
     except TimeoutError:
         pass
     checks.equal("received = stored + duplicates + rejected", touchline.ingest_totals(key), expected)
@@ -113,7 +110,7 @@ def by_api(checks: Checks, touchline: Touchline, key: Key, received: int) -> Non
 
     touchline.wait_drained()
     sources = lambda: {row["event_type"]: row["source"] for row in events(touchline, key).values()}
-    wait_until("they are in the table", lambda: len(events(touchline, key)) == BAD + 4, FRESHNESS_S)
+    wait_until("they are in the table", lambda: len(events(touchline, key)) == BAD + 4, DRAIN_S)
     expected = {"page_view": "native", "$session_start": "native", "$identify": "native", "purchase": "conversion"}
     checks.equal("each came by its own endpoint", sources(), expected)
     # The last of them is the client's own repetition.
@@ -149,7 +146,7 @@ def erased(checks: Checks, touchline: Touchline, key: Key) -> None:
     """Somebody who was erased does not come back by a replay."""
     touchline.command("erase", *SHOP, "--person", "v9")
     wait_until("the server knows", lambda: touchline.post(
-        "/api/v1/events", {"events": [{"event_type": "page_view", "visitor_id": "v9"}]}, key).status == 422, FRESHNESS_S)
+        "/api/v1/events", {"events": [{"event_type": "page_view", "visitor_id": "v9"}]}, key).status == 422, DRAIN_S)
     pages = {"filter": {"code": "identity_missing", "event_type": "page_view"}, "set": {"visitor_id": "v9"}}
     told = touchline.post("/api/v1/rejected/replay", pages, key).json()
     checks.equal("over the API they stay refused", (told["accepted"], told["rejected"]), (0, BAD))
@@ -164,7 +161,7 @@ def main() -> int:
     with Touchline(checks, config=CONFIG) as touchline:
         key = touchline.key("shop", scopes=SCOPES)
         sent = send(touchline, key)
-        wait_until("the refusals are in the lake", lambda: len(refusals(touchline, key)) == sent, FRESHNESS_S)
+        wait_until("the refusals are in the lake", lambda: len(refusals(touchline, key)) == sent, DRAIN_S)
         received = by_command(checks, touchline, key, sent)
         by_api(checks, touchline, key, received)
         imported(checks, touchline)

@@ -235,6 +235,19 @@ def closed_tab(setting: Setting) -> None:
     setting.arrive("what was tracked right before its tab was closed arrives", "closed", ["page_view", "last"])
     last = setting.relay.batches("closed.example")[-1]
     setting.checks.equal("by a beacon", last.headers.get("sec-fetch-mode"), "no-cors")
+    page = setting.open(setting.site("large") + "/")
+    setting.arrive("another page arrives", "large", ["page_view"])
+    page.run("touchline.track('large', { text: 'x'.repeat(70000) }); touchline.track('behind')")
+    page.close()
+    setting.arrive("what no beacon can take is in nobody's way", "large", ["page_view", "behind"])
+
+
+def broken_fetch(setting: Setting) -> None:
+    """Something else on the page has put a function in the place of `fetch` that throws, once."""
+    replaced = "{ const original = fetch; window.fetch = () => { window.fetch = original; throw new Error('mine'); }; }"
+    page = setting.open(setting.site("replaced") + "/", replaced)
+    page.run("touchline.track('after')")
+    setting.arrive("a fetch that throws is tried again", "replaced", ["page_view", "after"])
 
 
 def outage(setting: Setting) -> None:
@@ -329,6 +342,15 @@ def privacy_control(setting: Setting) -> None:
     checks.true("which are another visitor's", len(set(visitors)) == 2 and visitors[3] != visitors[0], visitors)
     checks.equal("and nobody's that is known", events[-1]["user_id"], None)
     checks.equal("nothing is in the browser still", page.run(STORED), NOTHING)
+    page.run("touchline.consent(false)")
+    checks.equal("of a refusal only that is kept", page.run(STORED), '[["touchline.consent"],[],""]')
+    page.go(f"{shop}/three")
+    page.wait(READY)
+    page.run("touchline.track('refused')")
+    # What others send meanwhile arrives, so this would have.
+    setting.open(setting.site("bystander") + "/")
+    setting.arrive("another page's view arrives", "bystander", ["page_view"])
+    setting.arrive("and nothing more of who has refused", "privacy", ["page_view", "seen", "$identify", "page_view"])
 
 
 def without_storage(setting: Setting) -> None:
@@ -425,8 +447,8 @@ def totals(setting: Setting) -> None:
     checks.equal("nothing was thrown in a page", [thrown for page in setting.pages for thrown in page.thrown], [])
 
 
-SCENES = (served, page_views, manual, back_and_forth, hidden, prerendered, people, closed_tab, consent, privacy_control,
-          without_storage, other_tries, quiet, misuse, wrong_clock, outage, totals)
+SCENES = (served, page_views, manual, back_and_forth, hidden, prerendered, people, closed_tab, broken_fetch, consent,
+          privacy_control, without_storage, other_tries, quiet, misuse, wrong_clock, outage, totals)
 
 
 def main() -> int:

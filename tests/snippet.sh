@@ -5,8 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib/venv.sh"
 . "$here/lib/chromium.sh"
-python=${PYTHON:-python3}
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || skip "$python is older than 3.11"
-CHROMIUM=$(find_chromium) || skip "there is no Chromium here, and it cannot be installed"
+python=$(new_python) || skip "Python 3.11 is needed"
+CHROMIUM=$(find_chromium) || skip "there is no Chromium, and none can be installed"
 export CHROMIUM
 exec "$python" "$here/snippet.py" "$@"

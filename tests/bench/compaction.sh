@@ -3,6 +3,8 @@
 # EVENTS (default 6,000,000: a minute) is the size, DATA_DIR a directory that is used for it and kept.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../lib/venv.sh"
+python=$(new_python) || skip "Python 3.11 is needed"
 events=${EVENTS:-6000000}
 
 work=$(mktemp -d)
@@ -14,7 +16,7 @@ cargo build --release -p touchline -p touchline-tests
 bench=${CARGO_TARGET_DIR:-target}/release/bench_compaction
 if command -v taskset >/dev/null; then bench="taskset -c 0 $bench"; fi
 $bench "$data_dir" --events "$events" | tail -n 1 | tee "$work/result.json"
-"${PYTHON:-python3}" - "$work/result.json" <<'PY'
+"$python" - "$work/result.json" <<'PY'
 import json, sys
 
 result = json.load(open(sys.argv[1]))

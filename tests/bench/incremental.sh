@@ -4,6 +4,8 @@
 # directory for the lake, which must not exist.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../lib/venv.sh"
+python=$(new_python) || skip "Python 3.11 is needed"
 events=${EVENTS:-10000000}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -13,4 +15,4 @@ cd "$here/../.."
 cargo build --release -p touchline -p touchline-tests
 "${CARGO_TARGET_DIR:-target}/release/bench_incremental" "$data_dir" --events "$events" | tee "$work/out.txt"
 tail -n 1 "$work/out.txt" > "$work/result.json"
-python3 "$here/shares.py" "$work/result.json"
+"$python" "$here/shares.py" "$work/result.json"

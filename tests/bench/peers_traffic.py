@@ -8,15 +8,7 @@ standard output: the seconds of each pass, the three numbers that both engines m
 the process held.
 """
 
-import argparse
-import json
-import resource
-import time
-from pathlib import Path
-
-import duckdb
-
-THREADS = 2
+import duckdb_passes
 
 SQL = """
 with counted as (
@@ -29,26 +21,5 @@ select count(*), sum(sessions), sum(visitors) from counted
 """
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("files", type=Path)
-    arguments.add_argument("--times", type=int, default=3)
-    chosen = arguments.parse_args()
-    files = chosen.files.read_text().split()
-    connection = duckdb.connect()
-    connection.execute(f"set threads = {THREADS}")
-    seconds = []
-    for _ in range(chosen.times):
-        started = time.monotonic()
-        answer = connection.execute(SQL, {"files": files}).fetchone()
-        seconds.append(round(time.monotonic() - started, 3))
-    print(json.dumps({
-        "engine": "duckdb",
-        "seconds": seconds,
-        "answer": [int(number) for number in answer],
-        "max_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-    }))
-
-
 if __name__ == "__main__":
-    main()
+    duckdb_passes.main(__doc__, SQL)

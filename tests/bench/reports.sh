@@ -5,8 +5,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../lib/venv.sh"
-python=${PYTHON:-python3}
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || skip "$python is older than 3.11"
+python=$(new_python) || skip "Python 3.11 is needed"
 cd "$here/../.."
 cargo build --release -p touchline
 exec "$python" "$here/reports.py" "$@"

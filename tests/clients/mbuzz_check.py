@@ -58,7 +58,7 @@ def main(interpreters: list[str]) -> int:
 def drive(checks: Checks, touchline: Touchline, interpreter: str, slug: str) -> tuple[Key, dict]:
     key = touchline.key(slug, "live")
     command = [interpreter, HERE / "mbuzz_drive.py", f"http://127.0.0.1:{touchline.port}", key.secret]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DRIVE_TIMEOUT_S)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DRIVE_TIMEOUT_S, env=touchline.environment)
     if done.returncode != 0:
         raise RuntimeError(f"the client failed: {done.stderr[-2_000:]}")
     told = json.loads(done.stdout.splitlines()[-1])

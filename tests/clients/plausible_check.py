@@ -13,7 +13,7 @@ sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
 
 from chromium import Chromium
 from clients import FAULTY_REQUESTS, FIREFOX, Client, Page, Plan, Run, browse, check_stored, check_tried_once, plans
-from faults import Exchange, Fault
+from faults import Exchange
 from pages import BROWSER_FLAGS
 from touchline import Checks, Touchline
 
@@ -67,9 +67,7 @@ def check(checks: Checks, touchline: Touchline, run: Run) -> None:
     if run.client.command[0] == NEWER:
         statuses = [exchange.status for exchange in told]
         checks.equal(f"{run.name}: the page may read the answers", run.told["answers"], statuses)
-    arrived = story_as_stored(run)
-    if run.plan.fault in (Fault.RATE_LIMITED, Fault.UNAVAILABLE):
-        arrived = arrived[FAULTY_REQUESTS:]
+    arrived = story_as_stored(run) if run.plan.arrives else story_as_stored(run)[FAULTY_REQUESTS:]
     rest = [{"event_type": STORED_AS} for exchange in run.posts if exchange not in told]
     rows = check_stored(checks, touchline, run, arrived + rest)
     visitors = {row["visitor_id"] for row in rows}

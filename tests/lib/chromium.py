@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,12 +30,12 @@ class Chromium:
 
     def __init__(self, executable: str, *flags: str):
         self.command = [executable, *FLAGS, *flags]
-        self.profile = Path(tempfile.mkdtemp(prefix="touchline-chromium-"))
         self.answers: dict[int, Future] = {}
         self.sent = 0
         self.pages: dict[str, "Page"] = {}
 
     def __enter__(self) -> "Chromium":
+        self.profile = Path(tempfile.mkdtemp(prefix="touchline-chromium-"))
         for_browser, self.out = os.pipe()
         self.into, from_browser = os.pipe()
         # The browser reads from descriptor 3 and writes to 4.
@@ -43,7 +43,7 @@ class Chromium:
         command = ["bash", "-c", redirect, "bash", *self.command, f"--user-data-dir={self.profile}"]
         with (self.profile / "log").open("wb") as log:
             self.process = subprocess.Popen(command, pass_fds=(for_browser, from_browser), stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL)
+                                            stdin=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(self.profile)})
         os.close(for_browser)
         os.close(from_browser)
         threading.Thread(target=self.read, daemon=True).start()
@@ -53,7 +53,7 @@ class Chromium:
         try:
             self.call("Browser.close")
             self.process.wait(ANSWER_TIMEOUT_S)
-        except (BrowserError, TimeoutError, OSError, subprocess.TimeoutExpired):
+        except (BrowserError, CancelledError, TimeoutError, OSError, subprocess.TimeoutExpired):
             self.process.kill()
             self.process.wait()
         shutil.rmtree(self.profile, ignore_errors=True)

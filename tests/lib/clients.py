@@ -5,7 +5,6 @@ own, and compares.
 """
 
 import json
-import os
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +20,12 @@ from faults import Exchange, Fault, FaultProxy
 from pages import Site
 from touchline import Checks, Key, Touchline, wait_until
 
+# By their names. A client that honours `Retry-After` waits for a second.
+FAULTS = {
+    "429": Fault(429, {"retry-after": "1"}),
+    "503": Fault(503, {"retry-after": "1"}),
+    "lost answer": Fault(lost=True),
+}
 # So many requests meet the fault. Two, so that a second try is seen to fail, too.
 FAULTY_REQUESTS = 2
 DRIVE_TIMEOUT_S = 100
@@ -31,7 +36,6 @@ WRONG_CLOCK = Path(__file__).resolve().parents[1] / "clients" / "wrong_clock.js"
 # What a time may be off by: the way from the client to us, and the retries of a client that says only when it sent the
 # event for the first time.
 SKEW_TOLERANCE = timedelta(seconds=5)
-FAULT_STATUS = {Fault.RATE_LIMITED: 429, Fault.UNAVAILABLE: 503, Fault.LOST_ANSWER: None}
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -57,13 +61,28 @@ class Plan:
     """One run: which client, and what goes wrong."""
 
     client: Client
-    fault: Fault | None
+    # One of `FAULTS`.
+    fault_name: str | None
     clock_is_wrong: bool
     key: Key
 
     @property
+    def fault(self) -> Fault | None:
+        return FAULTS[self.fault_name] if self.fault_name else None
+
+    @property
+    def failures(self) -> Counter:
+        """The requests that fail, by what the client is told."""
+        return Counter({None if self.fault.lost else self.fault.status: FAULTY_REQUESTS} if self.fault else {})
+
+    @property
+    def arrives(self) -> bool:
+        """Whether also what meets the fault reaches the server."""
+        return self.fault is None or self.fault.lost
+
+    @property
     def name(self) -> str:
-        trouble = "wrong clock" if self.clock_is_wrong else self.fault.value if self.fault else "no fault"
+        trouble = "wrong clock" if self.clock_is_wrong else self.fault_name or "no fault"
         return f"{self.client.name}, {trouble}"
 
     @property
@@ -94,7 +113,7 @@ class Run:
 
 def plans(touchline: Touchline, clients: list[Client]) -> list[Plan]:
     """Each client undisturbed, with each fault, and with a wrong clock where it can have one."""
-    troubles = [(client, fault, False) for client in clients for fault in (None, *Fault)]
+    troubles = [(client, fault, False) for client in clients for fault in (None, *FAULTS)]
     troubles += [(client, None, True) for client in clients if client.obeys_wrong_clock]
     return [Plan(*trouble, new_key(touchline, trouble[0].key_kind)) for trouble in troubles]
 
@@ -110,12 +129,14 @@ def drive_all(touchline: Touchline, clients: list[Client]) -> list[Run]:
 
 
 def proxy_of(touchline: Touchline, planned: Plan) -> FaultProxy:
-    return FaultProxy(("127.0.0.1", touchline.port), planned.fault, FAULTY_REQUESTS)
+    proxy = FaultProxy(touchline.port)
+    proxy.faults.extend([planned.fault] * FAULTY_REQUESTS if planned.fault else [])
+    return proxy
 
 
 def drive(touchline: Touchline, planned: Plan) -> Run:
     """Runs a client's program to its end."""
-    environment = {**os.environ, **planned.client.environment, "CLOCK_AHEAD_MS": str(planned.clock_ahead_ms)}
+    environment = touchline.environment | planned.client.environment | {"CLOCK_AHEAD_MS": str(planned.clock_ahead_ms)}
     with proxy_of(touchline, planned) as proxy:
         command = [*planned.client.command, proxy.url, planned.key.secret]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DRIVE_TIMEOUT_S, env=environment)
@@ -150,7 +171,7 @@ def browse(touchline: Touchline, chromium: Chromium, planned: Plan, page: Page) 
         link = {"referrer": page.referrer, "referrerPolicy": "unsafeUrl"}
         tab.call("Page.navigate", url=site.origin + page.target, **link)
         tab.wait("window.told !== undefined")
-        is_told = lambda: page.is_told(list(proxy.exchanges))
+        is_told = lambda: page.is_told([exchange for exchange in list(proxy.exchanges) if exchange.is_over])
         wait_until(f"{planned.name}: all events have arrived", is_told, DRIVE_TIMEOUT_S)
         told = tab.run("window.told") | {"origin": site.origin, "errors": tab.thrown}
         tab.close()
@@ -163,8 +184,7 @@ def browse(touchline: Touchline, chromium: Chromium, planned: Plan, page: Page) 
 def check_requests(checks: Checks, run: Run, ids_of: Callable[[Exchange], list[str]]) -> None:
     """Tried again after a fault, and never after a success; to where it should be, and packed as it should be."""
     failed = Counter(exchange.status for exchange in run.posts if exchange.status != 200)
-    faults = {FAULT_STATUS[run.plan.fault]: FAULTY_REQUESTS} if run.plan.fault else {}
-    checks.equal(f"{run.name}: requests that failed", failed, Counter(faults))
+    checks.equal(f"{run.name}: requests that failed", failed, run.plan.failures)
     answered = Counter(event_id for exchange in run.posts if exchange.status == 200 for event_id in ids_of(exchange))
     tried = {event_id for exchange in run.posts for event_id in ids_of(exchange)}
     checks.equal(f"{run.name}: each event is in one request that is answered 200", answered, Counter(tried))
@@ -176,8 +196,7 @@ def check_requests(checks: Checks, run: Run, ids_of: Callable[[Exchange], list[s
 def check_tried_once(checks: Checks, run: Run, sent: int) -> None:
     """The library does not try again: what met a fault is gone, unless only the answer was lost."""
     failed = Counter(exchange.status for exchange in run.posts if exchange.status is None or exchange.status >= 300)
-    faults = {FAULT_STATUS[run.plan.fault]: FAULTY_REQUESTS} if run.plan.fault else {}
-    checks.equal(f"{run.name}: requests, none of them again", (len(run.posts), failed), (sent, Counter(faults)))
+    checks.equal(f"{run.name}: requests, none of them again", (len(run.posts), failed), (sent, run.plan.failures))
     checks.equal(f"{run.name}: addresses", {exchange.path for exchange in run.posts}, run.client.paths)
 
 

@@ -1,38 +1,37 @@
-"""A proxy between a client and the server: it fails the first requests as asked, passes on the rest, and remembers all.
-
-Only POST requests fail: what carries events. Everything else (preflights, settings) is passed on.
-"""
+"""A proxy between a client and the server: it fails requests as asked, passes on the rest, and remembers all."""
 
 import gzip
 import json
 import threading
-from dataclasses import dataclass
-from enum import Enum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from http.client import HTTPException
 
+from serving import QuietHandler, Serving
 from wire import Response, exchange
 
 UPSTREAM_TIMEOUT_S = 30
-# A client that honours it waits this long.
-RETRY_AFTER_S = 1
-# Of the connection, not of the message; each of our connections carries one exchange.
+# Of the connection, not of the message; each of our connections to the server carries one exchange.
 HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
-class Fault(Enum):
-    """What becomes of a request that fails."""
-
-    # Refused before it reaches the server.
-    RATE_LIMITED = "429"
-    UNAVAILABLE = "503"
-    # The server takes it, and its answer never arrives.
-    LOST_ANSWER = "lost answer"
-
-
 @dataclass(frozen=True)
+class Fault:
+    """What becomes of a request: another answer, and it is not passed on; or (`lost`) it is, and there is no answer."""
+
+    status: int = 503
+    headers: dict[str, str] = field(default_factory=dict)
+    delay_s: float = 0
+    lost: bool = False
+
+
+@dataclass
 class Exchange:
     """One request, and what its client was told."""
 
+    # By a clock of our own.
+    at_s: float
     method: str
     # Path and query.
     target: str
@@ -40,10 +39,12 @@ class Exchange:
     headers: dict[str, str]
     # As it was sent.
     body: bytes
-    # None: the connection closed without an answer.
-    status: int | None
-    answer: bytes
-    reached_server: bool
+    # None: there is no answer, or not yet.
+    status: int | None = None
+    answer: bytes = b""
+    reached_server: bool = False
+    # Whether the client has been told all that it will be.
+    is_over: bool = False
 
     @property
     def path(self) -> str:
@@ -57,93 +58,82 @@ class Exchange:
         return json.loads(gzip.decompress(self.body) if self.is_gzip else self.body)
 
 
-class FaultProxy:
-    """Listens on a free port while the context lasts. The first `times` requests meet the fault."""
+class FaultProxy(Serving):
+    """Each request that can fail takes the next of `faults`, if there is one. While the server is away, it hangs up."""
 
-    def __init__(self, upstream: tuple[str, int], fault: Fault | None = None, times: int = 0):
-        self.upstream = upstream
-        self.fault = fault
+    # Whether a client may use a connection again. One that it uses again it may try again on by itself.
+    keeps_connections = False
+    exchange_type = Exchange
+
+    def __init__(self, upstream_port: int):
+        self.upstream = ("127.0.0.1", upstream_port)
         self.exchanges: list[Exchange] = []
-        self.faults_left = times if fault else 0
+        self.faults: deque[Fault] = deque()
         self.lock = threading.Lock()
-        self.listener = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        self.authority = f"127.0.0.1:{self.listener.server_address[1]}"
-        self.url = f"http://{self.authority}"
 
-    def __enter__(self) -> "FaultProxy":
-        threading.Thread(target=self.listener.serve_forever, args=(0.05,), daemon=True).start()
-        return self
+    class handler(QuietHandler):
+        def do_any(self) -> None:
+            proxy: FaultProxy = self.server.owner
+            if not proxy.keeps_connections:
+                self.close_connection = True
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            seen = proxy.exchange_type(time.monotonic(), self.command, self.path, headers, self.body())
+            response = proxy.relay(seen, list(self.headers.items()))
+            if response is None:
+                self.close_connection = True
+                return
+            kept = {name: value for name, value in response.headers.items() if name not in HOP_HEADERS}
+            closing = {"Connection": "close"} if self.close_connection else {}
+            self.answer(response.status, kept | closing, response.body)
 
-    def __exit__(self, *_: object) -> None:
-        self.listener.shutdown()
-        self.listener.server_close()
+        do_GET = do_HEAD = do_OPTIONS = do_POST = do_any
 
-    def handler(self) -> type[BaseHTTPRequestHandler]:
-        proxy = self
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def can_fail(self, seen: Exchange) -> bool:
+        """What carries events. Everything else (preflights, settings) is passed on."""
+        return seen.method == "POST"
 
-            def relay(self) -> None:
-                proxy.relay(self)
-
-            do_GET = do_HEAD = do_OPTIONS = do_POST = relay
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler
-
-    def relay(self, request: BaseHTTPRequestHandler) -> None:
-        body = request.rfile.read(int(request.headers.get("content-length", 0)))
-        fault = self.next_fault() if request.command == "POST" else None
-        reached_server = fault in (None, Fault.LOST_ANSWER)
-        if "transfer-encoding" in request.headers:
-            response, reached_server = refusal(501, "chunked bodies are not passed on", request), False
-        elif reached_server:
-            response = self.ask_server(request, body)
-        else:
-            response = refusal(int(fault.value), "asked to fail", request)
-        told = None if fault is Fault.LOST_ANSWER else response.status
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        seen = Exchange(request.command, request.path, headers, body, told, response.body, reached_server)
+    def relay(self, seen: Exchange, headers: list[tuple[str, str]]) -> Response | None:
+        """What the client is told; None: nothing."""
         with self.lock:
             self.exchanges.append(seen)
-        request.close_connection = True
-        if told is not None:
-            answer(request, response)
+            fault = self.faults.popleft() if self.can_fail(seen) and self.faults else None
+        response = self.outcome(seen, fault, headers)
+        seen.answer = response.body if response else b""
+        told = None if fault and fault.lost else response
+        seen.status = told.status if told else None
+        seen.is_over = True
+        return told
 
-    def next_fault(self) -> Fault | None:
-        with self.lock:
-            if self.faults_left == 0:
-                return None
-            self.faults_left -= 1
-            return self.fault
+    def outcome(self, seen: Exchange, fault: Fault | None, headers: list[tuple[str, str]]) -> Response | None:
+        if "transfer-encoding" in seen.headers:
+            return refusal(Fault(501), seen)
+        if fault and not fault.lost:
+            time.sleep(fault.delay_s)
+            return refusal(fault, seen)
+        try:
+            response = self.ask_server(seen, headers)
+        except (OSError, HTTPException):
+            return None
+        seen.reached_server = True
+        return response
 
-    def ask_server(self, request: BaseHTTPRequestHandler, body: bytes) -> Response:
-        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in HOP_HEADERS]
-        headers.append(("Connection", "close"))
-        if body or request.command == "POST":
-            headers.append(("Content-Length", str(len(body))))
-        return exchange(self.upstream, request.command, request.path, headers, body, UPSTREAM_TIMEOUT_S)
+    def ask_server(self, seen: Exchange, headers: list[tuple[str, str]]) -> Response:
+        kept = [(name, value) for name, value in headers if name.lower() not in HOP_HEADERS]
+        kept.append(("Connection", "close"))
+        if seen.body or seen.method == "POST":
+            kept.append(("Content-Length", str(len(seen.body))))
+        return exchange(self.upstream, seen.method, seen.target, kept, seen.body, UPSTREAM_TIMEOUT_S)
 
 
-def refusal(status: int, why: str, request: BaseHTTPRequestHandler) -> Response:
+def refusal(fault: Fault, seen: Exchange) -> Response:
     """In the form of the server's own refusals, legible for pages of other origins, too."""
-    said = {"status": status, "title": why, "error": why, "code": "fault", "message": why}
-    headers = {"content-type": "application/problem+json", "retry-after": str(RETRY_AFTER_S)}
-    if "origin" in request.headers:
+    why = "asked to fail"
+    said = {"status": fault.status, "title": why, "error": why, "code": "fault", "message": why}
+    headers = {"content-type": "application/problem+json"} | fault.headers
+    if "origin" in seen.headers:
         headers |= {"access-control-allow-origin": "*", "access-control-expose-headers": "Retry-After"}
-    return Response(status, headers, json.dumps(said).encode())
-
-
-def answer(request: BaseHTTPRequestHandler, response: Response) -> None:
-    request.send_response_only(response.status)
-    for name, value in response.headers.items():
-        if name not in HOP_HEADERS:
-            request.send_header(name, value)
-    request.send_header("Content-Length", str(len(response.body)))
-    request.send_header("Connection", "close")
-    request.end_headers()
-    if request.command != "HEAD":
-        request.wfile.write(response.body)
+    return Response(fault.status, headers, json.dumps(said).encode())

@@ -3,16 +3,15 @@
 import base64
 import datetime
 import hmac
-import http.server
 import ipaddress
-import ssl
-import threading
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from serving import QuietHandler, Serving
 
 
 def _name(text: str) -> x509.Name:
@@ -47,33 +46,21 @@ def make_certificates(folder: Path) -> tuple[Path, Path]:
     return authority_file, server_file
 
 
-class Hooks:
+class Hooks(Serving):
     """Takes messages at any path; `/redirect` leads to `/elsewhere`."""
 
     def __init__(self, folder: Path):
-        self.authority, server_file = make_certificates(folder)
+        self.authority, self.certificate = make_certificates(folder)
         self.received: list[tuple[str, dict[str, str], bytes]] = []
-        received = self.received
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                received.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-                self.send_response(302 if self.path == "/redirect" else 204)
-                if self.path == "/redirect":
-                    self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(server_file)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    class handler(QuietHandler):
+        def do_POST(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self.server.owner.received.append((self.path, headers, self.body()))
+            if self.path == "/redirect":
+                self.answer(302, {"Location": "/elsewhere"})
+            else:
+                self.answer(204, {})
 
     def at(self, path: str) -> list[tuple[dict[str, str], bytes]]:
         return [(headers, body) for found, headers, body in list(self.received) if found == path]

@@ -1,47 +1,12 @@
 """Web sites with the snippet on every page, and the way from their visitors' browsers to the server."""
 
 import json
-import threading
-import time
-from collections import deque
-from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 
-UPSTREAM_TIMEOUT_S = 30
-HOP_BY_HOP = {"connection", "content-length", "host", "transfer-encoding"}
+from faults import Exchange, Fault, FaultProxy
+from serving import QuietHandler, Serving
 
-
-class QuietHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-    def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response(status)
-        for name, value in (headers | {"Content-Length": str(len(body))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-
-class Serving:
-    """A server on a free port. As a context: started, and at the end stopped."""
-
-    handler: type[BaseHTTPRequestHandler]
-
-    def __enter__(self):
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
-        self.server.daemon_threads = True
-        self.server.context = self
-        self.port = self.server.server_port
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+__all__ = ["Fault", "Relay", "Site", "Sites"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +31,7 @@ class Sites(Serving):
 
     class handler(QuietHandler):
         def do_GET(self) -> None:
-            sites: Sites = self.server.context
+            sites: Sites = self.server.owner
             site = sites.hosts.get(self.headers["Host"].split(":")[0])
             if site is None:
                 return self.answer(200, {"Content-Type": "text/html"}, b"<!doctype html><title>Elsewhere</title>")
@@ -85,79 +50,29 @@ class Sites(Serving):
         return f"http://{host}:{self.port}"
 
 
-@dataclass
-class Sent:
+class Sent(Exchange):
     """A request that a browser has sent."""
-
-    at_s: float
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-    status: int | None = None
 
     def messages(self) -> list[dict]:
         return json.loads(self.body)["batch"] if self.path == "/v1/batch" and self.body else []
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What becomes of a batch: another answer without passing it on, or (`lost`) no answer though it was passed on."""
+class Relay(FaultProxy):
+    """The way of what the pages send. What can fail is a batch of messages."""
 
-    status: int = 503
-    headers: dict[str, str] = field(default_factory=dict)
-    delay_s: float = 0
-    lost: bool = False
+    keeps_connections = True
+    exchange_type = Sent
 
-
-class Relay(Serving):
-    """Passes on what browsers send, and remembers it. While the server is away it hangs up."""
-
-    def __init__(self, upstream_port: int):
-        self.upstream_port = upstream_port
-        self.sent: list[Sent] = []
-        self.faults: deque[Fault] = deque()
-
-    class handler(QuietHandler):
-        def do_any(self) -> None:
-            relay: Relay = self.server.context
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            sent = Sent(time.monotonic(), self.command, self.path, headers, body)
-            relay.sent.append(sent)
-            fault = relay.faults.popleft() if sent.messages() and relay.faults else None
-            if fault and not fault.lost:
-                sent.status = fault.status
-                time.sleep(fault.delay_s)
-                return self.answer(fault.status, relay.open | fault.headers, b"{}")
-            try:
-                sent.status, answer_headers, answer = relay.pass_on(sent)
-            except (OSError, HTTPException):
-                sent.status = None
-            if sent.status is None or (fault and fault.lost):
-                self.close_connection = True
-                return None
-            return self.answer(sent.status, answer_headers, answer)
-
-        do_GET = do_POST = do_OPTIONS = do_any
-
-    # So that pages can read the answers: those given in the server's place, and the server's own.
-    open = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
-
-    def pass_on(self, sent: Sent) -> tuple[int, dict[str, str], bytes]:
-        connection = HTTPConnection("127.0.0.1", self.upstream_port, timeout=UPSTREAM_TIMEOUT_S)
-        headers = {name: value for name, value in sent.headers.items() if name not in HOP_BY_HOP}
-        try:
-            connection.request(sent.method, sent.path, sent.body or None, headers)
-            answer = connection.getresponse()
-            kept = {name.title(): value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}
-            return answer.status, kept, answer.read()
-        finally:
-            connection.close()
+    @property
+    def sent(self) -> list[Sent]:
+        return self.exchanges
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return self.url
+
+    def can_fail(self, seen: Sent) -> bool:
+        return bool(seen.messages())
 
     def batches(self, host: str) -> list[Sent]:
         """The requests that carry messages of the pages of `host`."""

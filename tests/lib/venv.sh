@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Sourced by the test scripts: Python environments made once from a requirements file and used again.
+# Sourced by the test scripts: the Python that they need, and environments made once from a requirements file and used
+# again.
 
 # No compiled files beside the sources.
 export PYTHONDONTWRITEBYTECODE=1
@@ -11,12 +12,18 @@ skip() {
   exit 0
 }
 
+# new_python: prints the interpreter, if it is new enough.
+new_python() {
+  local python=${PYTHON:-python3}
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >&2 && printf '%s\n' "$python"
+}
+
 # venv_python REQUIREMENTS: prints the interpreter of the environment with those packages.
 # Another content of the file or another Python makes another environment.
 venv_python() {
-  local requirements=$1 python=${PYTHON:-python3} cache=${TOUCHLINE_TEST_CACHE:-$HOME/.cache/touchline-tests}
-  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || return 1
-  local version digest folder
+  local requirements=$1 cache=${TOUCHLINE_TEST_CACHE:-$HOME/.cache/touchline-tests}
+  local python version digest folder
+  python=$(new_python) || return 1
   version=$("$python" -c 'import sys; print(sys.version, sys.prefix)')
   digest=$( (echo "$version" && cat "$requirements") | cksum | cut -d ' ' -f 1)
   folder=$cache/$(basename "$requirements" .txt)-$digest

@@ -24,6 +24,12 @@ class Response:
         """The body; amounts keep their digits."""
         return json.loads(self.body, parse_float=Decimal)
 
+    def expect(self, status: int) -> "Response":
+        """Itself, for what a test builds on: another status than this is no failed check, but its end."""
+        if self.status != status:
+            raise RuntimeError(f"answered {self.status}, not {status}: {self.text()[:1_000]}")
+        return self
+
 
 def exchange(address: tuple[str, int], method: str, target: str, headers: list[tuple[str, str]], body: bytes,
              timeout_s: float) -> Response:
