@@ -37,7 +37,7 @@ pub enum AccountCommand {
     /// Shows what an account has chosen for itself, after changing it as asked.
     ///
     /// Settings: time_zone, own_domains, tracked_domains, mask_ip, privacy_signals, session_profile,
-    /// session_timeout_minutes, session_splits, channel_rules, conversion_event_types, conversion_values,
+    /// session_timeout_minutes, session_splits, channel_rules, conversion_event_types, conversion_values, goals,
     /// attribution_lookback_days, retention_days. Lists are separated by commas. Tables follow with the next run of
     /// their jobs.
     Settings(settings::SettingsArgs),
