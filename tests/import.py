@@ -74,22 +74,25 @@ def messages(checks: Checks, touchline: Touchline) -> None:
         {**common, "type": "track", "event": "Order Completed", "messageId": "m2", "properties": {"revenue": 12.5}},
         {**common, "type": "identify", "userId": "u1", "messageId": "m3"},
         {**common, "type": "track", "messageId": "m4"},
+        # As a client sends it: an import is no arrival by which its clock could be put right.
+        {"type": "track", "event": "Sent", "userId": "u1", "messageId": "m5", "timestamp": common["timestamp"],
+         "sentAt": common["sentAt"]},
     ]
     file = touchline.root / "messages.json.gz"
     file.write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
     command = ("import", "--format", "segment", file, "--account", "messages")
     summary = touchline.command_json(*command)
-    expected = {"stored": 3, "duplicates": 0, "rejected": 1, "first_line": 1, "last_line": 4}
+    expected = {"stored": 4, "duplicates": 0, "rejected": 1, "first_line": 1, "last_line": 5}
     checks.equal("messages are imported", summary, expected)
     found = touchline.sql(key, "SELECT event_id, event_type, visitor_id, user_id, occurred_at, utm_source, revenue, "
                                "source FROM events ORDER BY event_id")
     checks.equal("with their ids and types", [(row["event_id"], row["event_type"]) for row in found],
-                 [("m1", "page_view"), ("m2", "Order Completed"), ("m3", "$identify")])
+                 [("m1", "page_view"), ("m2", "Order Completed"), ("m3", "$identify"), ("m5", "Sent")])
     checks.equal("with the time that Segment had put right", {row["occurred_at"][:19] for row in found}, {"2026-01-01T10:00:00"})
     checks.equal("people, campaigns and money are read", (found[0]["visitor_id"], found[0]["utm_source"], float(found[1]["revenue"]), found[2]["user_id"]), ("a1", "x", 12.5, "u1"))
     checks.equal("from where they are", {row["source"] for row in found}, {"segment"})
     again = touchline.command_json(*command)
-    checks.equal("again nothing is stored", (again["stored"], again["duplicates"]), (0, 3))
+    checks.equal("again nothing is stored", (again["stored"], again["duplicates"]), (0, 4))
 
 
 def lines_of(path: Path, packed: bool) -> tuple[int, int]:

@@ -45,11 +45,11 @@ use touchline_schemas::control::{
 use touchline_schemas::paths::DataDir;
 use uuid::Uuid;
 
-use crate::confine;
 use crate::erasure::IngestLog;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::verifier;
+use crate::{begun_import, confine};
 
 /// All jobs, in the order in which they need each other.
 pub const JOB_NAMES: [&str; 12] = [
@@ -481,22 +481,15 @@ struct OwnIndex(PathBuf);
 
 impl OwnIndex {
     fn new(data_dir: &DataDir, node: &str) -> anyhow::Result<Self> {
-        let index = Self(data_dir.imports().join(format!("{node}.event_ids")));
-        index.remove()?;
-        Ok(index)
-    }
-
-    fn remove(&self) -> std::io::Result<()> {
-        match std::fs::remove_dir_all(&self.0) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        let folder = begun_import::index_folder(&data_dir.imports(), node);
+        begun_import::remove_index(&folder)?;
+        Ok(Self(folder))
     }
 }
 
 impl Drop for OwnIndex {
     fn drop(&mut self) {
-        if let Err(error) = self.remove() {
+        if let Err(error) = begun_import::remove_index(&self.0) {
             tracing::warn!(%error, folder = %self.0.display(), "an index that is no longer needed cannot be removed");
         }
     }

@@ -45,6 +45,9 @@ impl BegunImport {
         file.read_to_string(&mut node).with_context(context)?;
         // What a power cut left of a name is none.
         if restart || !is_node(&node) {
+            if is_node(&node) {
+                remove_index(&index_folder(folder, &node)).with_context(context)?;
+            }
             node = new_node();
             write(&mut file, &node, folder).with_context(context)?;
         }
@@ -55,6 +58,19 @@ impl BegunImport {
     pub fn end(self) -> anyhow::Result<()> {
         let Some((path, _lock)) = self.kept else { return Ok(()) };
         std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+}
+
+/// Where the import of this node keeps an index of event ids of its own, beside a server. A crash leaves it there.
+pub fn index_folder(folder: &Path, node: &str) -> PathBuf {
+    folder.join(format!("{node}.event_ids"))
+}
+
+/// Removes such an index, if it is there.
+pub fn remove_index(index: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(index) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -128,7 +144,10 @@ mod tests {
         {
             assert_ne!(first, node(what, files), "{what} {files:?}");
         }
+        let left_by_a_crash = index_folder(&imports, &first);
+        std::fs::create_dir(&left_by_a_crash).expect("made");
         let restarted = find("a", &[&one], true).node;
+        assert!(!left_by_a_crash.exists());
         assert_ne!(first, restarted);
         assert_eq!(restarted, node("a", &[&one]));
         std::fs::write(&one, "3").expect("written");

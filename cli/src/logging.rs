@@ -42,8 +42,9 @@ pub fn start(global: &GlobalArgs, environment: &Environment, default_filter: &st
     Ok(())
 }
 
-/// Libraries that report as errors what is none: the Delta kernel does so for each table that is not there yet.
-const QUIET: &str = "buoyant_kernel=off,deltalake_core=warn";
+/// Libraries that report as errors what is none: the Delta kernel does so for each table that is not there yet, and
+/// transactions for each commit that another one was faster than, which is tried again.
+const QUIET: &str = "buoyant_kernel=off,deltalake_core=warn,deltalake_core::kernel::transaction=error";
 
 fn filter(environment: &Environment, default_filter: &str) -> Result<EnvFilter, LoggingError> {
     let given = FILTER_VARIABLES.into_iter().find_map(|variable| Some((variable, environment.get(variable)?)));
