@@ -1,17 +1,14 @@
-//! The composition: everything that one process of Touchline is made of, put together in this file and nowhere else.
+//! The composition: everything that one process of Touchline is made of, put together here and nowhere else.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::TryStreamExt;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use touchline_api::AppState;
 use touchline_api::exports::InProcess;
@@ -19,13 +16,8 @@ use touchline_enrich::Enricher;
 use touchline_exports::destination::{ConfiguredPlaces, S3Access};
 use touchline_exports::webhook::{Announcer, SystemResolver};
 use touchline_exports::{Exporter, Pace, Parts, scheduler};
-use touchline_ingest::event_ids::EventIdIndex;
-use touchline_ingest::import::Importer;
-use touchline_ingest::import::ndjson::ImportedLine;
-use touchline_ingest::lake_writer::LakeWriter;
 use touchline_ingest::log::LogOptions;
 use touchline_ingest::receive::Limits;
-use touchline_ingest::replay::{Changes, ReplayedEvent, Replayer};
 use touchline_ingest::{IngestOptions, IngestProcess};
 use touchline_jobs::erase::Eraser;
 use touchline_jobs::{
@@ -34,22 +26,24 @@ use touchline_jobs::{
     VisitorsJob,
 };
 use touchline_lake::{Lake, LakeOptions};
-use touchline_pipeline::reports::rejected::chosen::Chosen;
 use touchline_pipeline::{QueryEngine, QueryOptions};
-use touchline_schemas::Tenant;
 use touchline_schemas::clock::SharedClock;
 use touchline_schemas::config::{Config, ServerConfig};
 use touchline_schemas::control::{
-    Account, Actor, ControlDb, ControlError, Export, ExportRun, ExportTrigger, JobRun, Replayed, Trigger,
+    Account, Actor, ControlDb, ControlError, Export, ExportRun, ExportTrigger, JobRun, Trigger,
 };
 use touchline_schemas::paths::DataDir;
 use uuid::Uuid;
 
+use crate::confine;
 use crate::erasure::IngestLog;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::verifier;
-use crate::{begun_import, confine};
+
+mod beside_the_log;
+
+pub use beside_the_log::ImportSummary;
 
 /// All jobs, in the order in which they need each other.
 pub const JOB_NAMES: [&str; 12] = [
@@ -82,21 +76,6 @@ pub struct App {
     /// The time.
     pub clock: SharedClock,
     enricher: Arc<OnceLock<Arc<Enricher>>>,
-}
-
-/// What an import came to. Every line that it took is counted once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct ImportSummary {
-    /// Events that are in the lake and were not before.
-    pub stored: u64,
-    /// Events that were there before.
-    pub duplicates: u64,
-    /// Lines and events that were refused, and kept as such.
-    pub rejected: u64,
-    /// The first line that was taken, from 1, over all files and without blank ones; none if there was none.
-    pub first_line: Option<u64>,
-    /// The last one.
-    pub last_line: Option<u64>,
 }
 
 impl App {
@@ -323,65 +302,6 @@ impl App {
         served.context("the server has failed")
     }
 
-    /// An import that commits as `node`: a new one or, if the node has committed before, one that goes on.
-    pub async fn import(&self, tenant: Tenant, node: String) -> anyhow::Result<Import> {
-        let BesideTheLog { writer, mask_ip, limits, guards } = self.beside_the_log(tenant, node).await?;
-        let commit_bytes = self.config.log.segment_bytes as usize;
-        let (clock, enricher) = (self.clock.clone(), self.enricher()?);
-        let importer = Importer::open(writer, tenant, clock, limits, enricher, mask_ip, commit_bytes).await?;
-        importer.erased().refresh(&self.control).await?;
-        Ok(Import { importer, control: self.control.clone(), _guards: guards })
-    }
-
-    /// Sends refused events again, with changes, and returns when those that pass are in the lake; a trial sends nothing.
-    /// It works beside a server as an import does.
-    pub async fn replay(
-        &self,
-        tenant: Tenant,
-        mut chosen: Chosen,
-        changes: &Changes,
-        is_trial: bool,
-    ) -> anyhow::Result<Vec<ReplayedEvent>> {
-        let BesideTheLog { writer, mask_ip, limits, guards: _guards } =
-            self.beside_the_log(tenant, format!("replay-{}", Uuid::now_v7().simple())).await?;
-        let max_events = limits.max_events_per_request;
-        let mut replayer = Replayer::new(writer, tenant, self.clock.clone(), limits, self.enricher()?, mask_ip);
-        let mut all = Vec::new();
-        while let Some(events) = chosen.try_next().await? {
-            for events in events.chunks(max_events) {
-                replayer.erased().refresh(&self.control).await?;
-                let replay = replayer.check(events, changes, is_trial);
-                if is_trial {
-                    all.extend(replay.tried());
-                    continue;
-                }
-                if replay.passed() > 0 {
-                    let noted =
-                        Replayed { events: replay.passed(), set: changes.set_paths(), unset: changes.unset_paths() };
-                    self.control.note_replay(tenant, &noted, self.clock.now()).await?;
-                }
-                all.extend(replayer.store(replay).await?);
-            }
-        }
-        Ok(all)
-    }
-
-    /// A writer of events that do not come through the log: as `node`, which commits nothing else.
-    ///
-    /// Without a server on the same data directory it uses the server's index of event ids; beside one it reads the ids
-    /// from the lake into an index of its own, and the server learns of its commits from the log of the table.
-    async fn beside_the_log(&self, tenant: Tenant, node: String) -> anyhow::Result<BesideTheLog> {
-        let lock = IngestLock::take(&self.data_dir)?;
-        let lake = self.open_lake().await?;
-        let own_index = OwnIndex::new(&self.data_dir, &node)?;
-        let folder = if lock.is_some() { self.data_dir.event_ids() } else { own_index.0.clone() };
-        let index = EventIdIndex::open(&folder, self.config.ingest.id_filter_bytes)?;
-        let writer = LakeWriter::new(lake, self.control.clone(), self.clock.clone(), node, index);
-        let account = self.control.account(tenant.account_id).await?;
-        let mask_ip = account.and_then(|account| account.settings.mask_ip).unwrap_or(self.config.ingest.mask_ip);
-        Ok(BesideTheLog { writer, mask_ip, limits: Limits::from(&self.config.ingest), guards: (lock, own_index) })
-    }
-
     /// Brings what is left in the log to the lake, if no server does that: false beside a running one.
     pub async fn drain_log(&self, lake: &Lake) -> anyhow::Result<bool> {
         let Some(_lock) = IngestLock::take(&self.data_dir)? else { return Ok(false) };
@@ -437,70 +357,6 @@ impl App {
         let lake = self.open_lake().await?;
         Ok(self.runner(self.query_engine(&lake)?)?.plan(job, request).await?)
     }
-}
-
-/// An import that has begun.
-pub struct Import {
-    importer: Importer,
-    control: ControlDb,
-    _guards: Guards,
-}
-
-impl Import {
-    /// How many lines of its files are in the lake already.
-    pub fn taken(&self) -> u64 {
-        self.importer.lines()
-    }
-
-    /// Takes the lines as they come, and returns when all of them are in the lake.
-    pub async fn run(mut self, mut batches: Receiver<Vec<ImportedLine>>) -> anyhow::Result<ImportSummary> {
-        let taken = self.taken();
-        let refreshing = tokio::spawn(self.importer.erased().clone().keep_fresh(self.control));
-        while let Some(lines) = batches.recv().await {
-            self.importer.push(lines).await?;
-        }
-        refreshing.abort();
-        let last_line = Some(self.importer.lines()).filter(|last| *last > taken);
-        let tally = self.importer.finish().await?;
-        Ok(ImportSummary {
-            stored: tally.stored,
-            duplicates: tally.duplicates,
-            rejected: tally.rejected,
-            first_line: last_line.map(|_| taken + 1),
-            last_line,
-        })
-    }
-}
-
-/// What must be there as long as somebody writes beside the log: the right to its index, or another index.
-type Guards = (Option<IngestLock>, OwnIndex);
-
-/// The folder of an index of event ids that is used once. One that a crash has left goes when its import goes on.
-#[derive(Debug)]
-struct OwnIndex(PathBuf);
-
-impl OwnIndex {
-    fn new(data_dir: &DataDir, node: &str) -> anyhow::Result<Self> {
-        let folder = begun_import::index_folder(&data_dir.imports(), node);
-        begun_import::remove_index(&folder)?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for OwnIndex {
-    fn drop(&mut self) {
-        if let Err(error) = begun_import::remove_index(&self.0) {
-            tracing::warn!(%error, folder = %self.0.display(), "an index that is no longer needed cannot be removed");
-        }
-    }
-}
-
-/// What writes events that do not come through the log.
-struct BesideTheLog {
-    writer: LakeWriter,
-    mask_ip: bool,
-    limits: Limits,
-    guards: Guards,
 }
 
 /// The right to write the log of a data directory: held by one process at a time, and gone with it.
