@@ -161,10 +161,9 @@ pub fn check<'a>(mut incoming: Incoming<'a>, context: &mut RequestContext<'_>) -
     let (Some(event_type), true) = (event_type.clone(), errors.0.is_empty()) else {
         let Incoming { index, source, raw, .. } = incoming;
         let mut refusal = Refusal { index, event_id, event_type, errors: errors.0, raw: raw.into(), source };
+        refusal.keep_privacy_control(context);
         if names == Names::NATIVE {
-            refusal.keep_surroundings(context);
-        } else if context.global_privacy_control {
-            refusal.keep("consent", r#"{"advertising":false}"#);
+            refusal.keep_device(context);
         }
         return Checked::Refused(refusal);
     };

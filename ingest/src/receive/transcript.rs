@@ -36,14 +36,15 @@ pub(super) fn check<'a>(
     match event(native, 0, source, context) {
         Checked::Refused(refusal) if !refusal.raw.is_empty() => {
             let mut refusal = super::Refusal { raw: original.into(), ..refusal };
-            refusal.keep_surroundings(context);
+            refusal.keep_privacy_control(context);
+            refusal.keep_device(context);
             Checked::Refused(refusal)
         }
         checked => checked,
     }
 }
 
-/// Puts in what an event has a place of its own for only in the native form, as [`super::Refusal::keep_surroundings`] does.
+/// Takes what their forms have no name for under ours: whoever sends it says more, and a refused event is put right so.
 pub(super) fn lift(others: &mut Map<String, Value>, event: &mut Map<String, Value>) {
     for name in ["event_id", "visitor_id", "user_id", "ip", "user_agent", "consent"] {
         if let Some(value) = others.remove(name) {

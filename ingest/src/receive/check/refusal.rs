@@ -46,12 +46,15 @@ impl Refusal<'_> {
         self.raw = Cow::Owned(format!("{{\"{name}\":{value}{separator}{members}"));
     }
 
-    /// Keeps what the request's headers said of the visitor: whose browser it was, under the names of the native form, and
-    /// that it asked for Global Privacy Control.
-    pub(in crate::receive) fn keep_surroundings(&mut self, context: &RequestContext<'_>) {
+    /// Keeps that the visitor's browser asked for Global Privacy Control.
+    pub(in crate::receive) fn keep_privacy_control(&mut self, context: &RequestContext<'_>) {
         if context.global_privacy_control {
             self.keep("consent", r#"{"advertising":false}"#);
         }
+    }
+
+    /// Keeps whose browser it was, under the names of the native form.
+    pub(in crate::receive) fn keep_device(&mut self, context: &RequestContext<'_>) {
         let Some((ip, agent)) = context.device else { return };
         let mut said = String::new();
         if !context.global_privacy_control {
