@@ -135,7 +135,9 @@ impl<'r> Reading<'r> {
     fn of(self, event: &Event<'_>, members: &[(Cow<'_, str>, &RawValue)]) -> Self {
         let contradicts = |name: &str, value: &RawValue| {
             let in_query = campaign::field_of(name).and_then(|field| event.get(field));
-            in_query.is_some_and(|said| text_of(value).is_some_and(|text| text.trim() != said))
+            let differs =
+                |said: &str| text_of(value).is_some_and(|text| !text.trim().is_empty() && text.trim() != said);
+            in_query.is_some_and(differs)
         };
         Self {
             has_revenue: members.iter().any(|(name, value)| name == "revenue" && amount_of(value).is_some()),

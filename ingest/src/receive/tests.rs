@@ -349,6 +349,28 @@ fn small_events_become_events_of_whoever_is_at_the_device() {
 }
 
 #[test]
+fn of_two_campaigns_the_one_in_the_query_counts_alone() {
+    let event = |properties: Value, expected: Value| {
+        let mut given = json!({"url": "https://a.example/?utm_source=google"});
+        given.as_object_mut().unwrap().extend(properties.as_object().unwrap().clone());
+        let mut columns = json!({"event_id": "e", "event_type": "x", "visitor_id": "v", "host": "a.example", "path": "/",
+                                 "url": "https://a.example/?utm_source=google", "utm_source": "google"});
+        columns.as_object_mut().unwrap().extend(expected.as_object().unwrap().clone());
+        let body = json!({"events": [{"event_id": "e", "event_type": "x", "visitor_id": "v", "properties": given}]});
+        check(Endpoint::Events, body, columns);
+    };
+    let other = json!({"utm_source": "news", "utm_medium": "email"});
+    event(other.clone(), json!({"properties": other}));
+    event(json!({"utm_source": "google", "utm_medium": "cpc"}), json!({"utm_medium": "cpc"}));
+    event(json!({"utm_medium": "cpc"}), json!({"utm_medium": "cpc"}));
+    // An empty one names none.
+    event(
+        json!({"utm_source": " ", "utm_medium": "cpc"}),
+        json!({"utm_medium": "cpc", "properties": {"utm_source": " "}}),
+    );
+}
+
+#[test]
 fn a_name_that_is_taken_loses_nothing() {
     let visitor = fingerprint("203.0.113.0".parse().unwrap(), "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0");
     check(
